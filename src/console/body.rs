@@ -23,6 +23,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 /// Maximum number of parameters or fields. The largest form of a page has a fourth of them.
 const MAX_PARAMS: usize = 2000;
 
+/// The field in which a form of ours sends the token of its session. The check of the route has read it.
+pub(super) const CSRF_FIELD: &str = "csrf";
+
 /// How the addresses begin that programs use.
 const API: &str = "/api/";
 
@@ -130,6 +133,12 @@ impl Params {
         Self { pairs, known: BTreeSet::new() }
     }
 
+    /// The fields of a form of ours.
+    pub(super) fn of_form(mut self) -> Self {
+        self.known.insert(CSRF_FIELD);
+        self
+    }
+
     /// Every value of `name`. An empty one counts as not given: a form sends its empty fields.
     pub(super) fn all(&mut self, name: &'static str) -> Vec<String> {
         self.known.insert(name);
@@ -205,7 +214,7 @@ impl<S: Sync> FromRequest<S> for Form {
             let detail = "send a form with the header `content-type: application/x-www-form-urlencoded`";
             return Err(Problem::new(Kind::UnsupportedMediaType, detail));
         }
-        Params::new(&read(&parts, body).await?).map(Self)
+        Params::new(&read(&parts, body).await?).map(|params| Self(params.of_form()))
     }
 }
 

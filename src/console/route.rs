@@ -17,7 +17,7 @@ use axum::{
 use url::form_urlencoded;
 
 use super::{
-    body,
+    body::{self, CSRF_FIELD},
     caller::Caller,
     keyring::is_same,
     once, origin,
@@ -29,9 +29,6 @@ use crate::{operator::audit::Via, settings::Role};
 
 /// The header in which a script sends the token of its session's forms.
 const CSRF_HEADER: &str = "x-csrf-token";
-
-/// The field in which a form sends it.
-pub(super) const CSRF_FIELD: &str = "csrf";
 
 /// Maximum size of the form with which anybody may sign in.
 const MAX_SIGN_IN: usize = 8 << 10;

@@ -109,7 +109,7 @@ impl Reader {
             let head = self.until(b"\r\n\r\n", &mut left).await?;
             let name = name(&head).ok_or_else(|| malformed("a field of the form has no name"))?;
             if name == FILE {
-                return Ok(Params::of(fields));
+                return Ok(Params::of(fields).of_form());
             }
             let value = self.until(&delimiter, &mut left).await?;
             let value = String::from_utf8(value.to_vec());

@@ -4,6 +4,7 @@ mod access;
 mod bad_input;
 mod browser;
 mod described;
+mod documents;
 mod guarded;
 mod once;
 mod operations;

@@ -35,7 +35,7 @@ async fn reveal(
     InPath(id): InPath<Uuid>,
     Json(because): Json<Because>,
 ) -> Result<Response, Problem> {
-    let actor = input::actor(&caller, because.reason.as_deref())?;
+    let actor = caller.because(because.reason.as_deref())?;
     let reveal = async move || {
         let (database, id) = (&shared.database, id.to_string());
         let key = dead_letters::resolve(database, &id).await?;

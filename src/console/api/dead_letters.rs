@@ -4,14 +4,12 @@ use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
 };
-use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 use uuid::Uuid;
 
 use super::input::{self, InPath};
 use crate::{
-    amqp::{Publisher, Topology},
     console::{
         body::{Json, Params},
         caller::Caller,
@@ -29,7 +27,7 @@ use crate::{
         audit::{self, Actor},
         dead_letters::{
             self, Filter, ResolveError, State as DeadLetterState,
-            edit::{self, Edit, Terms},
+            edit::{self, Edit},
         },
         selection::Selection,
         views,
@@ -168,7 +166,7 @@ async fn note(
 ) -> Result<Reply, Problem> {
     let signature: Signature =
         signature.parse().map_err(|_| Problem::invalid("signature", "expected the signature of a group"))?;
-    let actor = input::actor(&caller, new.reason.as_deref())?;
+    let actor = caller.because(new.reason.as_deref())?;
     on_one_thread(move || async move {
         dead_letters::write_note(&shared.database, &actor, signature, new.text.as_deref()).await?;
         Ok(Reply(json!({ "signature": signature, "note": new.text })))
@@ -193,24 +191,17 @@ async fn edit(
     InPath(id): InPath<Uuid>,
     Json(new): Json<NewEvent>,
 ) -> Result<Response, Problem> {
-    let actor = input::actor(&caller, new.reason.as_deref())?;
+    let actor = caller.because(new.reason.as_deref())?;
     on_one_thread(move || edit_one(shared, actor, id, new)).await
 }
 
 async fn edit_one(shared: Shared, actor: Actor, id: Uuid, new: NewEvent) -> Result<Response, Problem> {
     let (database, settings) = (&shared.database, &shared.settings);
     let key = dead_letters::resolve(database, &id.to_string()).await?;
-    let (rules, regions) = (settings.rules(), settings.contacts.regions());
-    let terms = Terms {
-        rules: &rules,
-        max_clock_skew: settings.events.max_clock_skew,
-        pepper: settings.contacts.suppression_pepper.expose_secret(),
-        regions: &regions,
-    };
     let body = serde_json::from_str(new.body.get()).unwrap_or_else(|_| new.body.get().to_owned());
     let edit = Edit { key: &key, body: body.as_bytes(), company: new.company.as_deref() };
     if new.dry_run {
-        let draft = edit::draft(database, &terms, &edit).await?;
+        let draft = edit::draft(database, settings, &edit).await?;
         let draft = json!({
             "company": draft.company, "eventId": draft.event_id, "source": draft.source,
             "difference": draft.difference, "dryRun": true,
@@ -219,11 +210,7 @@ async fn edit_one(shared: Shared, actor: Actor, id: Uuid, new: NewEvent) -> Resu
         response.extensions_mut().insert(Personal);
         return Ok(response);
     }
-    // Before the broker is asked for anything.
-    edit::draft(database, &terms, &edit).await?;
-    let mut publisher = Publisher::connect(&settings.amqp, "replay").await?;
-    let topology = Topology::new(&settings.amqp.namespace);
-    let edited = edit::edit(database, &actor, &mut publisher, &topology, &terms, &edit).await?;
+    let edited = edit::edit(database, settings, &actor, &edit).await?;
     let edited = json!({
         "id": edited.key.id, "company": edited.key.company, "eventId": edited.event_id, "editedFrom": key.id,
         "sent": edited.is_sent,

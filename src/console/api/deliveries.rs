@@ -139,7 +139,7 @@ async fn reveal(
 ) -> Result<Response, Problem> {
     let company = input::text(&mut query, "company")?;
     query.end()?;
-    let actor = input::actor(&caller, because.reason.as_deref())?;
+    let actor = caller.because(because.reason.as_deref())?;
     let reveal = move || async move {
         let id = id.to_string();
         let key = deliveries::resolve(&shared.database, company.as_deref(), &id).await?;
@@ -157,7 +157,7 @@ async fn resend(
     caller: Caller,
     Json(ids): Json<Ids>,
 ) -> Result<Reply, Problem> {
-    let actor = input::actor(&caller, ids.reason.as_deref())?;
+    let actor = caller.because(ids.reason.as_deref())?;
     let ids = ids.distinct()?;
     on_one_thread(move || resend_all(shared, actor, ids)).await
 }

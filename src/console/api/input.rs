@@ -129,12 +129,6 @@ pub(super) async fn all_exist<F>(
     Ok(())
 }
 
-/// The caller as the actor of a change, with their reason.
-pub(super) fn actor(caller: &Caller, reason: Option<&str>) -> Result<Actor, Problem> {
-    let actor = caller.actor.clone().because(reason);
-    actor.map_err(|error| Problem::invalid("reason", error.to_string()))
-}
-
 /// What the caller may see.
 pub(super) fn sight(caller: &Caller) -> Sight {
     if caller.is(Role::Operator) { Sight::Full } else { Sight::Masked }

@@ -13,13 +13,12 @@ use super::{
         body::{Form, Params},
         caller::Caller,
         problem::{Kind, Problem},
-        route::CSRF_FIELD,
         shared::{Shared, on_one_thread},
     },
     explain,
     parts::{Badge, Id, Moment, Payload, link, object, printable, words},
     plan,
-    query::key_text,
+    query::{self, key_text},
     shell::{DONE, Shell, render},
 };
 use crate::{
@@ -27,7 +26,7 @@ use crate::{
         event::Key,
         fault::{Signature, Stage},
     },
-    operator::dead_letters::{self, DeadLetter, ResolveError, Seen, State as Letter},
+    operator::dead_letters::{self, DeadLetter, Seen, State as Letter},
 };
 
 #[derive(Template)]
@@ -89,10 +88,7 @@ pub(super) async fn key(shared: &Shared, id: &str, company: Option<String>) -> R
     if let (Some(company), Ok(id)) = (&company, Uuid::try_parse(id)) {
         return Ok(Key { company: company.clone(), id });
     }
-    dead_letters::resolve(&shared.database, id).await.map_err(|error| match error {
-        ResolveError::Database(error) => error.into(),
-        other => Problem::new(Kind::NotFound, other.to_string()),
-    })
+    Ok(dead_letters::resolve(&shared.database, id).await?)
 }
 
 pub(super) async fn show(
@@ -129,14 +125,10 @@ pub(super) async fn reveal(
     State(shared): State<Shared>,
     caller: Caller,
     Path(id): Path<String>,
-    mut params: Params,
-    Form(mut form): Form,
+    params: Params,
+    Form(form): Form,
 ) -> Result<Response, Problem> {
-    let company = params.one("company")?;
-    params.end()?;
-    form.one(CSRF_FIELD)?;
-    form.end()?;
-    let key = key(&shared, &id, company).await?;
+    let key = query::target(&id, params, form)?;
     let (database, actor, of) = (shared.database.clone(), caller.actor.clone(), key.clone());
     let reveal = async move || Ok(dead_letters::reveal(&database, &actor, &of).await?);
     let letter = on_one_thread(reveal).await?;

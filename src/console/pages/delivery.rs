@@ -13,7 +13,6 @@ use super::{
         body::{Form, Params},
         caller::Caller,
         problem::{Kind, Problem},
-        route::CSRF_FIELD,
         shared::{Shared, on_one_thread},
     },
     attempts::{Line, Request},
@@ -99,14 +98,10 @@ pub(super) async fn reveal(
     State(shared): State<Shared>,
     caller: Caller,
     Path(id): Path<String>,
-    mut params: Params,
-    Form(mut form): Form,
+    params: Params,
+    Form(form): Form,
 ) -> Result<Response, Problem> {
-    let company = params.one("company")?.unwrap_or_default();
-    params.end()?;
-    form.one(CSRF_FIELD)?;
-    form.end()?;
-    let key = Key { company, id: query::id(&id)? };
+    let key = query::target(&id, params, form)?;
     let shell = Shell::new(&caller, "/deliveries", "Delivery");
     let revealed = on_one_thread(move || async move {
         let found = deliveries::reveal(&shared.database, &caller.actor, &key).await?;
@@ -172,15 +167,10 @@ pub(super) async fn resend(
     State(shared): State<Shared>,
     caller: Caller,
     Path(id): Path<String>,
-    mut params: Params,
-    Form(mut form): Form,
+    params: Params,
+    Form(form): Form,
 ) -> Result<Response, Problem> {
-    let company = params.one("company")?.unwrap_or_default();
-    params.one(DONE)?;
-    params.end()?;
-    form.one(CSRF_FIELD)?;
-    form.end()?;
-    let key = Key { company, id: query::id(&id)? };
+    let key = query::target(&id, params, form)?;
     let here = object("deliveries", &key.company, key.id);
     let resent = on_one_thread(move || async move {
         let resent = deliveries::resend(&shared.database, &caller.actor, &[key]).await?;

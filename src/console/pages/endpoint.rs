@@ -14,7 +14,6 @@ use super::{
         body::{Form, Params},
         caller::Caller,
         problem::Problem,
-        route::CSRF_FIELD,
         shared::{Shared, on_one_thread},
     },
     attempts::{Line, Request},
@@ -168,15 +167,6 @@ fn terms(terms: &Terms) -> Vec<(&'static str, String)> {
     all.into_iter().filter(|(_, value)| !value.is_empty()).collect()
 }
 
-/// The endpoint of a form's action.
-fn target(id: &str, mut params: Params, mut form: Params) -> Result<Key, Problem> {
-    let company = params.one("company")?.unwrap_or_default();
-    params.end()?;
-    form.one(CSRF_FIELD)?;
-    form.end()?;
-    Ok(Key { company, id: query::id(id)? })
-}
-
 async fn change(
     shared: Shared,
     caller: Caller,
@@ -196,7 +186,7 @@ pub(super) async fn pause(
     params: Params,
     Form(form): Form,
 ) -> Result<Response, Problem> {
-    change(shared, caller, target(&id, params, form)?, (Change::Pause, Done::Paused)).await
+    change(shared, caller, query::target(&id, params, form)?, (Change::Pause, Done::Paused)).await
 }
 
 pub(super) async fn resume(
@@ -206,7 +196,7 @@ pub(super) async fn resume(
     params: Params,
     Form(form): Form,
 ) -> Result<Response, Problem> {
-    change(shared, caller, target(&id, params, form)?, (Change::Resume, Done::Resumed)).await
+    change(shared, caller, query::target(&id, params, form)?, (Change::Resume, Done::Resumed)).await
 }
 
 pub(super) async fn enable(
@@ -216,7 +206,7 @@ pub(super) async fn enable(
     params: Params,
     Form(form): Form,
 ) -> Result<Response, Problem> {
-    change(shared, caller, target(&id, params, form)?, (Change::Enable, Done::Enabled)).await
+    change(shared, caller, query::target(&id, params, form)?, (Change::Enable, Done::Enabled)).await
 }
 
 /// Sends a test, and shows how it ended. A test records nothing but that somebody has sent it.
@@ -227,7 +217,7 @@ pub(super) async fn test(
     params: Params,
     Form(form): Form,
 ) -> Result<Response, Problem> {
-    let key = target(&id, params, form)?;
+    let key = query::target(&id, params, form)?;
     let shell = Shell::new(&caller, "/endpoints", "Endpoint");
     let (shown, test) = on_one_thread(move || async move {
         let (database, settings) = (&shared.database, &shared.settings);

@@ -9,8 +9,7 @@ use super::{
     super::{
         body::{Form, Params},
         caller::Caller,
-        problem::{Kind, Problem},
-        route::CSRF_FIELD,
+        problem::Problem,
         shared::{Shared, on_one_thread},
     },
     parts::{Moment, count, link, object, printable, words},
@@ -19,7 +18,7 @@ use super::{
 };
 use crate::{
     domain::fault::{Reason, Stage},
-    operator::dead_letters::{self, Filter, Group, NoteError},
+    operator::dead_letters::{self, Filter, Group},
 };
 
 const NAMES: [&str; 5] = ["company", "reason", "stage", "trigger", "cursor"];
@@ -130,7 +129,6 @@ pub(super) async fn note(
     caller: Caller,
     Form(mut form): Form,
 ) -> Result<Response, Problem> {
-    form.one(CSRF_FIELD)?;
     let signature = form.parsed("signature", |text| text.parse().ok(), "the one of the page")?;
     let signature = signature.ok_or_else(|| Problem::invalid("signature", "load the page again"))?;
     let back = back(form.one("back")?, "/failures");
@@ -139,13 +137,8 @@ pub(super) async fn note(
         form.one("text")?.map(|text| text.replace("\r\n", "\n")).filter(|text| !text.trim().is_empty());
     form.end()?;
     on_one_thread(move || async move {
-        let written =
-            dead_letters::write_note(&shared.database, &caller.actor, signature, text.as_deref()).await;
-        written.map_err(|error| match error {
-            NoteError::Database(error) => error.into(),
-            unknown @ NoteError::Unknown => Problem::new(Kind::NotFound, unknown.to_string()),
-            malformed @ NoteError::Malformed => Problem::invalid("text", malformed.to_string()),
-        })
+        let text = text.as_deref();
+        Ok(dead_letters::write_note(&shared.database, &caller.actor, signature, text).await?)
     })
     .await?;
     Ok(go(&back, Done::Noted))

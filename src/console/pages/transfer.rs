@@ -9,7 +9,6 @@ use super::{
         body::{Form, Params},
         caller::Caller,
         problem::Problem,
-        route::CSRF_FIELD,
         shared::{Shared, on_one_thread},
         transfer::{self, File},
         upload::Upload,
@@ -96,7 +95,6 @@ pub(super) async fn import(
     caller: Caller,
     Form(mut form): Form,
 ) -> Result<Response, Problem> {
-    form.one(CSRF_FIELD)?;
     let lines = form.one("lines")?.unwrap_or_default();
     let reason = form.one("reason")?.unwrap_or_default();
     form.one("preview")?;
@@ -117,7 +115,6 @@ pub(super) async fn upload(
 ) -> Result<Response, Problem> {
     let is_done = query.one("preview")?.is_none();
     query.end()?;
-    fields.one(CSRF_FIELD)?;
     let reason = fields.one("reason")?.unwrap_or_default();
     fields.end()?;
     let found = put_back(shared, &caller, &reason, file, is_done).await?;
@@ -131,8 +128,7 @@ async fn put_back(
     file: File,
     is_done: bool,
 ) -> Result<Found, Problem> {
-    let actor = caller.actor.clone().because(Some(reason).filter(|reason| !reason.is_empty()));
-    let actor = actor.map_err(|error| Problem::invalid("reason", error.to_string()))?;
+    let actor = caller.because(Some(reason).filter(|reason| !reason.is_empty()))?;
     let import = move || async move { transfer::import(&shared, &actor, file, !is_done).await };
     Ok(Found::new(&on_one_thread(import).await?, is_done))
 }
