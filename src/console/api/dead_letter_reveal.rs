@@ -7,7 +7,7 @@ use axum::{
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::input::{self, Because, InPath};
+use super::input::{Because, InPath};
 use crate::{
     console::{
         body::Json,

@@ -20,7 +20,7 @@ use crate::{
         problem::{Kind, Problem},
     },
     domain::event::Key,
-    operator::{audit::Actor, paging::MAX_PAGE, selection::Selection, views::Sight},
+    operator::{paging::MAX_PAGE, selection::Selection, views::Sight},
     settings::Role,
 };
 
