@@ -24,7 +24,7 @@ use crate::{
         fault::{Reason, Signature, Stage},
     },
     operator::{
-        audit::{self, Actor},
+        audit::Actor,
         dead_letters::{
             self, Filter, ResolveError, State as DeadLetterState,
             edit::{self, Edit},
@@ -35,9 +35,6 @@ use crate::{
     postgres::Database,
     settings::Role,
 };
-
-/// Changes that are shown with a dead letter, the newest ones.
-const MAX_CHANGES: u32 = 20;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -50,8 +47,9 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 async fn list(State(shared): State<Shared>, mut query: Params) -> Result<Reply, Problem> {
-    let states = query.all("state");
-    let given = Given { state: Some(states).filter(|states| !states.is_empty()), ..Given::take(&mut query)? };
+    let (states, event) = (query.all("state"), query.one("event")?);
+    let state = Some(states).filter(|states| !states.is_empty());
+    let given = Given { state, event, ..Given::take(&mut query)? };
     let filter = given.filter(&DeadLetterState::UNSETTLED)?;
     let after = query.parsed("cursor", |text| text.parse().ok(), "the `next` of a page")?;
     let limit = input::limit(&mut query)?;
@@ -85,7 +83,7 @@ pub(super) struct Given {
 }
 
 impl Given {
-    /// All but the states.
+    /// What listings and groups have in common: all but the states and the event.
     fn take(query: &mut Params) -> Result<Self, Problem> {
         Ok(Self {
             reason: query.one("reason")?,
@@ -93,7 +91,7 @@ impl Given {
             company: query.one("company")?,
             trigger: query.one("trigger")?,
             endpoint: query.one("endpoint")?,
-            event: query.one("event")?,
+            event: None,
             signature: query.one("signature")?,
             text: query.one("text")?,
             since: query.one("since")?,
@@ -139,15 +137,8 @@ async fn get(
 ) -> Result<Reply, Problem> {
     let (database, id) = (&shared.database, id.to_string());
     let key = dead_letters::resolve(database, &id).await?;
-    let dead_letter = dead_letters::get(database, &key).await?.ok_or(ResolveError::Unknown(id))?;
-    let of_it = audit::Filter { object: Some(key.id.to_string()), ..audit::Filter::default() };
-    let changes = audit::list(database, &of_it, MAX_CHANGES).await?.items;
-    let note = match Signature::try_from(dead_letter.summary.signature.as_slice()) {
-        Ok(signature) => dead_letters::note(database, signature).await?,
-        Err(_) => None,
-    };
-    let sight = input::sight(&caller);
-    Ok(Reply(views::dead_letters::dead_letter(&dead_letter, &changes, note.as_ref(), sight)?))
+    let shown = dead_letters::show(database, &key).await?.ok_or(ResolveError::Unknown(id))?;
+    Ok(Reply(views::dead_letters::dead_letter(&shown, input::sight(&caller))?))
 }
 
 /// The text of a note; without one, the note is removed.

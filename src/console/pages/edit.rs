@@ -45,7 +45,10 @@ pub(super) async fn edit(
         on_one_thread(move || send(shared, actor, key, body, owner)).await?
     };
     match sent {
-        Ok(edited) => Ok(go(&object("dead-letters", &edited.key.company, edited.key.id), Done::Edited)),
+        Ok(edited) => {
+            let done = if edited.is_sent { Done::Edited } else { Done::NotSent };
+            Ok(go(&object("dead-letters", &edited.key.company, edited.key.id), done))
+        }
         Err(fault) => {
             let shell = Shell::new(&caller, "/dead-letters", "Dead letter");
             respond(&shared, shell, &key, Some(Refused { body, fault })).await
