@@ -56,7 +56,8 @@ pub(super) async fn open(request: Request) -> Result<(Params, Request), Problem>
     };
     let mut form = Reader::new(body, &boundary);
     let fields = tokio::time::timeout(FIELDS_TIMEOUT, form.fields()).await;
-    let fields = fields.map_err(|_| Problem::new(Kind::RequestTimeout, "the form did not arrive in time"))??;
+    let fields =
+        fields.map_err(|_| Problem::new(Kind::RequestTimeout, "the form did not arrive in time"))??;
     parts.extensions.insert(Opened(fields.clone()));
     Ok((fields, Request::from_parts(parts, form.file())))
 }
@@ -269,7 +270,9 @@ mod tests {
         }
         let nameless = form("").replace("name=", "title=");
         assert_eq!(read(vec![nameless.into_bytes()]).await.unwrap_err(), Kind::InvalidRequest);
-        for content_type in ["multipart/form-data", "multipart/form-data; boundary=", "text/plain; boundary=x-y"] {
+        for content_type in
+            ["multipart/form-data", "multipart/form-data; boundary=", "text/plain; boundary=x-y"]
+        {
             let refused = open(request(content_type, vec![form("").into_bytes()])).await;
             assert_eq!(refused.err().map(|problem| problem.kind), Some(Kind::UnsupportedMediaType));
         }

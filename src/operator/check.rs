@@ -106,7 +106,8 @@ fn lint(found: &Found, placeholders: &Placeholders) -> Vec<Finding> {
     let actions = actions(&value);
     let mut findings = Vec::new();
     // The parser below reports that there are more.
-    for (place, action) in actions.iter().take(MAX_ACTIONS).filter(|(_, action)| action["type"] == "WEBHOOK") {
+    for (place, action) in actions.iter().take(MAX_ACTIONS).filter(|(_, action)| action["type"] == "WEBHOOK")
+    {
         // The parser below reports a webhook that has the wrong shape.
         let problems = WebhookAction::parse(action).map(|webhook| webhook.problems()).unwrap_or_default();
         let problems = problems.into_iter().take(MAX_WARNINGS);

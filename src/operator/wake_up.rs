@@ -31,7 +31,10 @@ pub async fn wake(settings: &settings::Amqp) {
 
 /// Logs that the worker could not be woken.
 pub(super) fn failed(error: &WakeUpError) {
-    tracing::warn!(error = chain(error), "could not wake the worker, which finds the deliveries at its next poll");
+    tracing::warn!(
+        error = chain(error),
+        "could not wake the worker, which finds the deliveries at its next poll"
+    );
 }
 
 /// Publishes a `webhook.requested` to the webhook queue.

@@ -56,7 +56,9 @@ pub(in crate::cli) struct Note {
 
 pub(super) async fn run(database: &Database, args: &Groups) -> anyhow::Result<Exit> {
     if let Some(refused) = args.filters.refused_by_groups() {
-        return Err(Usage(format!("groups count all open and replaying dead letters; leave out {refused}")).into());
+        return Err(
+            Usage(format!("groups count all open and replaying dead letters; leave out {refused}")).into()
+        );
     }
     let filter = args.filters.filter()?;
     let limit = args.filters.limit.unwrap_or(DEFAULT_LIMIT);

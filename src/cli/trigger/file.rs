@@ -71,9 +71,11 @@ mod tests {
         let utf16 = |unit: fn(u16) -> [u8; 2]| -> Vec<u8> {
             format!("\u{feff}{definition}").encode_utf16().flat_map(unit).collect()
         };
-        for bytes in
-            [format!("\u{feff}{definition}\r\n").into_bytes(), utf16(u16::to_le_bytes), utf16(u16::to_be_bytes)]
-        {
+        for bytes in [
+            format!("\u{feff}{definition}\r\n").into_bytes(),
+            utf16(u16::to_le_bytes),
+            utf16(u16::to_be_bytes),
+        ] {
             assert_eq!(json(file(&bytes).path()).unwrap().trim_end(), definition);
         }
     }

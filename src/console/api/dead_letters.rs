@@ -49,7 +49,7 @@ pub(super) fn routes() -> Vec<Route> {
 async fn list(State(shared): State<Shared>, mut query: Params) -> Result<Reply, Problem> {
     let (states, event) = (query.all("state"), query.one("event")?);
     let state = Some(states).filter(|states| !states.is_empty());
-    let given = Given { state, event, ..Given::take(&mut query)? };
+    let given = Given { event, state, ..Given::take(&mut query)? };
     let filter = given.filter(&DeadLetterState::UNSETTLED)?;
     let after = query.parsed("cursor", |text| text.parse().ok(), "the `next` of a page")?;
     let limit = input::limit(&mut query)?;

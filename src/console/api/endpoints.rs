@@ -100,7 +100,8 @@ async fn change(
     let actor = caller.because(because.reason.as_deref())?;
     on_one_thread(move || async move {
         let key = endpoints::resolve(&shared.database, None, &id.to_string()).await?;
-        let changed = endpoints::change(&shared.database, &shared.settings.amqp, &actor, &key, change).await?;
+        let changed =
+            endpoints::change(&shared.database, &shared.settings.amqp, &actor, &key, change).await?;
         Ok(Reply(views::endpoints::changed(&changed, input::sight(&caller))?))
     })
     .await

@@ -137,9 +137,8 @@ pub(super) async fn list(
 fn filter(given: &Given, now: OffsetDateTime) -> Result<Filter, String> {
     Ok(Filter {
         operator: given.given("operator"),
-        action: given.parsed("action", "one of the list", |text| {
-            ACTIONS.contains(&text).then(|| text.to_owned())
-        })?,
+        action: given
+            .parsed("action", "one of the list", |text| ACTIONS.contains(&text).then(|| text.to_owned()))?,
         company: given.given("company"),
         object: given.given("object"),
         since: given.parsed("since", MOMENT, |text| moment(text, now))?,

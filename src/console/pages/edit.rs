@@ -67,7 +67,9 @@ async fn send(
     let wanted = Edit { key: &key, body: body.as_bytes(), company: owner.as_deref() };
     match edit::edit(&shared.database, &shared.settings, &actor, &wanted).await {
         Ok(edited) => Ok(Ok(edited)),
-        Err(error @ (EditError::Broker(_) | EditError::Database(_) | EditError::Unknown)) => Err(error.into()),
+        Err(error @ (EditError::Broker(_) | EditError::Database(_) | EditError::Unknown)) => {
+            Err(error.into())
+        }
         Err(other) => Ok(Err(sentence(&other))),
     }
 }

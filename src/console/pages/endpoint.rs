@@ -174,7 +174,9 @@ async fn change(
     (change, done): (Change, Done),
 ) -> Result<Response, Problem> {
     let here = object("endpoints", &key.company, key.id);
-    let change = async move || Ok(endpoints::change(&shared.database, &shared.settings.amqp, &caller.actor, &key, change).await?);
+    let change = async move || {
+        Ok(endpoints::change(&shared.database, &shared.settings.amqp, &caller.actor, &key, change).await?)
+    };
     let done = if on_one_thread(change).await?.changed { done } else { Done::Unchanged };
     Ok(go(&here, done))
 }

@@ -23,8 +23,7 @@ use crate::{
 };
 
 /// The parameters of a filter. Groups have neither a state nor an event.
-const FILTERS: [&str; 8] =
-    ["company", "reason", "stage", "trigger", "endpoint", "text", "since", "until"];
+const FILTERS: [&str; 8] = ["company", "reason", "stage", "trigger", "endpoint", "text", "since", "until"];
 
 #[derive(Template)]
 #[template(path = "failures.html")]

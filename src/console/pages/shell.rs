@@ -161,7 +161,11 @@ impl Notice {
             Done::Erased => "The person was erased.",
             Done::Noted => "The note was saved.",
         };
-        let tone = if matches!(done, Done::NotSent | Done::NotResent | Done::Unchanged) { "waiting" } else { "done" };
+        let tone = if matches!(done, Done::NotSent | Done::NotResent | Done::Unchanged) {
+            "waiting"
+        } else {
+            "done"
+        };
         Self { text, tone }
     }
 }

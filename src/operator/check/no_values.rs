@@ -57,7 +57,8 @@ fn texts(schema: &Value) -> Vec<(String, &str)> {
             texts.extend(keyword(name).and_then(Value::as_str).map(|text| (format!("{prefix}{name}"), text)));
         }
         for name in LISTS {
-            let values = keyword(name).and_then(Value::as_array).into_iter().flatten().take(MAX_VALUES).enumerate();
+            let values =
+                keyword(name).and_then(Value::as_array).into_iter().flatten().take(MAX_VALUES).enumerate();
             texts.extend(values.filter_map(|(index, value)| {
                 value.as_str().map(|text| (format!("{prefix}{name}/{index}"), text))
             }));

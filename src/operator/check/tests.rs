@@ -33,7 +33,8 @@ fn text_that_holds_no_definition_is_an_error() {
 /// Python writes it for an empty cell.
 #[test]
 fn text_may_have_numbers_that_json_does_not_have() {
-    let definition = with_actions(&format!("[{CRM}]")).replacen('{', r#"{"x": NaN, "description": "NaN", "#, 1);
+    let definition =
+        with_actions(&format!("[{CRM}]")).replacen('{', r#"{"x": NaN, "description": "NaN", "#, 1);
     assert_eq!(findings(&definition), []);
 }
 
@@ -42,7 +43,9 @@ fn number_of_warnings_has_a_limit() {
     let parameters: Vec<String> = (0..201).map(|number| format!(r#""p{number}": {{}}"#)).collect();
     let definition = |count: usize| {
         let parameters = parameters[..count].join(",");
-        format!(r#"{{"name": "t", "parameters": {{"properties": {{"name": {{}}, "email": {{}}, {parameters}}}}}, "action": {CRM}}}"#)
+        format!(
+            r#"{{"name": "t", "parameters": {{"properties": {{"name": {{}}, "email": {{}}, {parameters}}}}}, "action": {CRM}}}"#
+        )
     };
     assert_eq!(findings(&definition(200)).len(), 200);
     let found = findings(&definition(201));

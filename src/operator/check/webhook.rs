@@ -98,8 +98,7 @@ impl Webhook<'_> {
         let is_text = |entry: &Value, name: &str| entry.get(name).is_some_and(Value::is_string);
         let is_entry = |entry: &Value| is_text(entry, "key") && is_text(entry, "value");
         if !headers.is_null() && !headers.as_array().is_some_and(|list| list.iter().all(is_entry)) {
-            let message =
-                "this is read as if it were a list of objects with key and value, both texts; write that, or []";
+            let message = "this is read as if it were a list of objects with key and value, both texts; write that, or []";
             all.push(&list, message);
         }
         let read = headers_of(headers);
@@ -180,7 +179,9 @@ impl Webhook<'_> {
         let texts: Option<Vec<&str>> =
             members.and_then(|members| members.values().map(Value::as_str).collect());
         let Some(texts) = texts else {
-            return Some("a Slack workflow takes an object of texts; write {\"variable\": \"text\"}".to_owned());
+            return Some(
+                "a Slack workflow takes an object of texts; write {\"variable\": \"text\"}".to_owned(),
+            );
         };
         let name = texts.into_iter().find_map(|text| {
             let name = only_variable(text).filter(|name| self.is_known(name))?;

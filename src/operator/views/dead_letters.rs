@@ -26,10 +26,7 @@ pub fn whole(shown: &Shown) -> serde_json::Result<Value> {
 ///
 /// # Errors
 /// When it cannot be written as JSON.
-pub fn dead_letter(
-    Shown { dead_letter, changes, note }: &Shown,
-    sight: Sight,
-) -> serde_json::Result<Value> {
+pub fn dead_letter(Shown { dead_letter, changes, note }: &Shown, sight: Sight) -> serde_json::Result<Value> {
     let mut value = serde_json::to_value(&dead_letter.summary)?;
     let Value::Object(members) = &mut value else { return Ok(value) };
     members.extend([

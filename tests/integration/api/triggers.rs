@@ -20,9 +20,8 @@ fn definition() -> Value {
 async fn trigger_is_previewed(app: &TestApp) {
     let process = served(app).await;
     let ask = |definition: Value| json!({ "definition": definition, "arguments": { "name": "Ada", "email": "a@x.co" } });
-    let preview = async |definition: Value| {
-        post(&process, "tok-v", "/api/v1/trigger/preview", &ask(definition)).await
-    };
+    let preview =
+        async |definition: Value| post(&process, "tok-v", "/api/v1/trigger/preview", &ask(definition)).await;
     let with_nan = definition().to_string().replacen('{', "{\"x\": NaN, ", 1);
     for definition in [definition(), json!(definition().to_string()), json!(with_nan)] {
         let shown = preview(definition).await;
@@ -67,7 +66,8 @@ async fn trigger_is_checked_as_on_the_command_line(app: &TestApp) {
     );
     let mut wrong = definition();
     wrong["actions"][0]["name"] = "$name".into();
-    let checked = check(app, &process, &json!({ "data": { "trigger": wrong, "next": [definition()] } })).await;
+    let checked =
+        check(app, &process, &json!({ "data": { "trigger": wrong, "next": [definition()] } })).await;
     let finding = &checked["findings"][0];
     assert_eq!((&checked["isAccepted"], &finding["severity"]), (&json!(false), &json!("error")));
     assert_eq!(finding["place"], "/data/trigger/actions/0/name");
@@ -84,17 +84,22 @@ async fn trigger_is_checked_as_on_the_command_line(app: &TestApp) {
 async fn check_of_a_hostile_definition_ends(app: &TestApp) {
     let process = served(app).await;
     let crm = json!({ "type": "CRM", "subtype": "UPSERT_CONTACT", "name": "p", "email": "p", "city": "p" });
-    let webhook = |body: String| json!({ "type": "WEBHOOK", "url": "https://h.example/", "body": { "a": body } });
+    let webhook =
+        |body: String| json!({ "type": "WEBHOOK", "url": "https://h.example/", "body": { "a": body } });
     let many: String = (0..100_000).map(|number| format!("{{{{{number}.p}}}}")).collect();
     for (schema, actions) in [
         (json!({ "enum": vec!["n/a"; 200_000] }), json!([crm])),
         (json!({}), json!([crm, webhook(many)])),
         (json!({}), json!([crm, webhook("#{".repeat(500_000))])),
         (json!({}), json!([crm, webhook("$a".repeat(500_000))])),
-        (json!({}), json!([crm, { "type": "WEBHOOK", "url": "https://h.example/",
-            "headers": vec![json!({ "key": "x", "value": "$a" }); 20_000] }])),
+        (
+            json!({}),
+            json!([crm, { "type": "WEBHOOK", "url": "https://h.example/",
+            "headers": vec![json!({ "key": "x", "value": "$a" }); 20_000] }]),
+        ),
     ] {
-        let definition = json!({ "name": "t", "parameters": { "properties": { "p": schema } }, "actions": actions });
+        let definition =
+            json!({ "name": "t", "parameters": { "properties": { "p": schema } }, "actions": actions });
         let answer =
             post(&process, "tok-v", "/api/v1/trigger/check", &json!({ "definition": definition })).await;
         assert_eq!(answer.status, 200, "{answer:?}");

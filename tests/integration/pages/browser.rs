@@ -160,8 +160,7 @@ impl Browser {
         let head = |name: &str| format!("--x-y\r\nContent-Disposition: form-data; name=\"{name}\"");
         let field = |(name, value): &(&str, &str)| format!("{}\r\n\r\n{value}\r\n", head(name));
         let fields: String = fields.iter().map(field).collect();
-        let body =
-            format!("{fields}{}; filename=\"x.ndjson\"\r\n\r\n{file}\r\n--x-y--\r\n", head("file"));
+        let body = format!("{fields}{}; filename=\"x.ndjson\"\r\n\r\n{file}\r\n--x-y--\r\n", head("file"));
         let response = self.post(path, &self.base, "multipart/form-data; boundary=x-y", body).await;
         let page = Page::read(path, response).await;
         page.assert_harmless();

@@ -156,7 +156,9 @@ async fn playground_shows_fields_and_request_and_sends_nothing(app: &TestApp) {
         ("$email", "{{<b>}}", "warning/actions/1/body/to{{…}} is sent as written"),
     ] {
         let definition = definition.replace(written, instead);
-        let shown = browser.submit("/playground", &[("definition", definition.as_str()), ("arguments", arguments)]).await;
+        let shown = browser
+            .submit("/playground", &[("definition", definition.as_str()), ("arguments", arguments)])
+            .await;
         assert!(shown.text.contains(says), "{says}: {}", shown.text);
     }
     for (definition, arguments, says) in [

@@ -68,7 +68,13 @@ async fn file_of_dead_letters_is_uploaded(app: &TestApp) {
     let file = format!("{file}{}\nlast", "x".repeat(3 << 20));
     let (path, csrf) = ("/dead-letters/import/file", [("csrf", browser.csrf.as_str())]);
     let preview = browser.upload(&format!("{path}?preview=yes"), &csrf, &file).await;
-    for says in ["Nothing was changed yet", "3can be imported", "Line 4 is not", "Line 5 is not", "Choose the file again"] {
+    for says in [
+        "Nothing was changed yet",
+        "3can be imported",
+        "Line 4 is not",
+        "Line 5 is not",
+        "Choose the file again",
+    ] {
         assert!(preview.text.contains(says), "{says}: {}", preview.text);
     }
     assert_eq!(app.rows("dead_letters").await, 0);
