@@ -86,7 +86,7 @@ async fn check_of_a_hostile_definition_ends(app: &TestApp) {
     let crm = json!({ "type": "CRM", "subtype": "UPSERT_CONTACT", "name": "p", "email": "p", "city": "p" });
     let webhook =
         |body: String| json!({ "type": "WEBHOOK", "url": "https://h.example/", "body": { "a": body } });
-    let many: String = (0..100_000).map(|number| format!("{{{{{number}.p}}}}")).collect();
+    let many = (0..100_000).map(|number| format!("{{{{{number}.p}}}}")).collect::<Vec<_>>().concat();
     for (schema, actions) in [
         (json!({ "enum": vec!["n/a"; 200_000] }), json!([crm])),
         (json!({}), json!([crm, webhook(many)])),
