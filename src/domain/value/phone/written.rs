@@ -19,7 +19,7 @@ const QUERIES: [&str; 3] = ["api.whatsapp.com/send", "web.whatsapp.com/send", "w
 /// numbers.
 const CHATS: [&str; 2] = ["@c.us", "@s.whatsapp.net"];
 /// Labels of an extension, folded. A label comes before its own prefixes.
-const EXTENSIONS: [&str; 13] = [
+const EXTENSIONS: [&str; 15] = [
     "ext=",
     "extension",
     "extensao",
@@ -27,6 +27,8 @@ const EXTENSIONS: [&str; 13] = [
     "ext",
     "ramal",
     "rml",
+    "ram",
+    "r",
     "anexo",
     "interno",
     "int",
@@ -59,6 +61,14 @@ pub(super) fn read(text: &str) -> Option<Written> {
     while let Some(rest) = SCHEMES.iter().find_map(|scheme| after_prefix(text, scheme)) {
         text = rest.trim_start();
     }
+    if let Some(number) = in_context(text) {
+        return read(&number);
+    }
+    if let Some(user) = after_prefix(text, "sip:").or_else(|| after_prefix(text, "sips:")) {
+        // A telephone subscriber (RFC 3261, 19.1.6). Other users have names or numbers of their own company.
+        let number = user.split(['@', ';']).next().filter(|number| number.starts_with('+'))?;
+        return bare(number);
+    }
     if let Some(number) = linked(text) {
         let number = percent_decoded(number)?;
         return Some(Written { international: true, ..bare(&number)? });
@@ -76,6 +86,25 @@ pub(super) fn read(text: &str) -> Option<Written> {
             Some(Written { extension: Some(extension(label)?), ..bare(number)? })
         }
     }
+}
+
+/// A local number with the country and area code for which it is local (RFC 3966, 5.1.5).
+fn in_context(text: &str) -> Option<String> {
+    let (number, context) = text.split_once(";phone-context=")?;
+    let (context, parameters) =
+        context.find(';').and_then(|at| context.split_at_checked(at)).unwrap_or((context, ""));
+    let is_code = context.starts_with('+') && !number.starts_with('+');
+    Some(format!("{}{number}{parameters}", if is_code { context } else { "" }))
+}
+
+/// The number from the second plus sign on, if the country's code was put before a number that has it: `+55 +55 85 …`.
+pub(super) fn without_doubled_code(text: &str) -> Option<&str> {
+    let rest = text.trim_start_matches(['(', ' ']).strip_prefix('+')?;
+    let at = rest.find('+')?;
+    let (code, number) = rest.split_at_checked(at)?;
+    let code = code.trim_matches(|c: char| is_punctuation(c));
+    let is_code = (1..=3).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_digit());
+    (is_code && number.trim_start_matches('+').starts_with(code)).then_some(number)
 }
 
 /// The numbers of a text in lower case; `None` unless there are at least two and at most [`MAX_PARTS`].
