@@ -13,7 +13,7 @@ use super::{
     output::{self, Output},
     start::Start,
 };
-use crate::{domain::contact::placeholder::Placeholders, settings::Settings, telemetry};
+use crate::{domain::event::CompanyId, settings::Settings, telemetry};
 use definition::NotJson;
 use preview::preview;
 
@@ -81,8 +81,10 @@ pub(super) fn run(command: &Command, start: &Start) -> anyhow::Result<Exit> {
 
 /// Checks a definition and prints the findings.
 fn check(args: &Check, settings: &Settings) -> anyhow::Result<Exit> {
-    let placeholders = Placeholders::new(&settings.placeholders);
-    let lint = |found: &definition::Found| definition::lint(found, &placeholders);
+    let rules = settings.rules();
+    // A definition does not say whose it is.
+    let region = rules.region_of(&CompanyId::new("check")?);
+    let lint = |found: &definition::Found| definition::lint(found, region, &rules);
     let findings: Vec<Finding> = match definition::read(&args.file) {
         Ok(text) => definition::find(&text)?.iter().flat_map(lint).collect(),
         Err(error) => {

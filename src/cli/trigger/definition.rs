@@ -11,15 +11,18 @@ use serde_json::Value;
 
 use super::{super::input, Finding, Severity};
 use crate::domain::{
-    contact::{field::Field, placeholder::Placeholders},
+    chain::rules::Rules,
+    contact::field::Field,
     event::without_nan,
     json::{is_empty, within_doubles},
     trigger::definition::{Action, Trigger},
+    value::phone::Region,
     webhook::action::WebhookAction,
 };
 pub(super) use crate::operator::preview::{Found, find};
 
 mod no_values;
+mod values;
 mod webhook;
 
 /// A JSON pointer and a message.
@@ -49,8 +52,8 @@ pub(super) fn read(file: &Path) -> anyhow::Result<String> {
     plain.ok_or_else(|| NotJson { file: file.to_owned(), source }.into())
 }
 
-/// All errors of a definition, or its warnings when it has no error.
-pub(super) fn lint(found: &Found, placeholders: &Placeholders) -> Vec<Finding> {
+/// All errors of a definition, or its warnings when it has no error. `region` is the company's.
+pub(super) fn lint(found: &Found, region: Region, rules: &Rules) -> Vec<Finding> {
     let finding = |severity, place: &str, message: String| Finding {
         severity,
         place: format!("{}{place}", found.place),
@@ -74,10 +77,13 @@ pub(super) fn lint(found: &Found, placeholders: &Placeholders) -> Vec<Finding> {
         }
         Ok(trigger) => {
             let schema = trigger.warnings().iter().map(|one| (one.pointer.clone(), one.message.clone()));
-            let no_values = value.get("parameters").into_iter();
-            let no_values = no_values.flat_map(|schema| no_values::warnings(schema, &trigger, placeholders));
+            let parameters = value.get("parameters").into_iter();
+            let values = parameters.flat_map(|schema| {
+                let no_values = no_values::warnings(schema, &trigger, &rules.placeholders);
+                no_values.into_iter().chain(values::warnings(schema, &trigger, region, rules))
+            });
             let warnings =
-                schema.chain(shapes(&written)).chain(no_values).chain(warnings(&trigger, &actions, &value));
+                schema.chain(shapes(&written)).chain(values).chain(warnings(&trigger, &actions, &value));
             findings.extend(warnings.map(|(place, message)| finding(Severity::Warning, &place, message)));
         }
     }

@@ -54,6 +54,20 @@ fn without_groups(text: &str) -> Option<String> {
     (is_grouped && is_long).then(|| format!("{sign}{whole}"))
 }
 
+/// Removes commas and apostrophes before groups of three digits from any text; `None` if there are none. For searches: it
+/// joins the numbers of lists, too.
+pub(in crate::domain) fn without_marks_of_groups(text: &str) -> Option<String> {
+    let is_digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_digit);
+    let is_mark = |at: usize| {
+        let (before, after) = text.as_bytes().split_at_checked(at).unwrap_or_default();
+        is_digit(before.last()) && (1..=3).all(|place| is_digit(after.get(place))) && !is_digit(after.get(4))
+    };
+    let marks: Vec<usize> =
+        text.match_indices([',', '\'']).map(|(at, _)| at).filter(|at| is_mark(*at)).collect();
+    let is_kept = |(at, c): (usize, char)| marks.binary_search(&at).is_err().then_some(c);
+    (!marks.is_empty()).then(|| text.char_indices().filter_map(is_kept).collect())
+}
+
 /// Whether a float's whole digits are those that remained of a longer number: `5585990000000` was `5.58599E+12`.
 pub(in crate::domain) fn is_cut(whole: &str) -> bool {
     let zeros = whole.bytes().rev().take_while(|byte| *byte == b'0').count();
@@ -198,6 +212,18 @@ mod tests {
             "-85988124471.0",
         ] {
             assert_eq!(repair(text), Some(Cow::Borrowed(text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn marks_of_groups_are_removed_from_any_text() {
+        for (text, expected) in [
+            ("tel 5,585,988,124,471!", Some("tel 5585988124471!")),
+            ("5'585'988'124'471", Some("5585988124471")),
+            ("1,23 e 1,2345 e O'123", None),
+            ("", None),
+        ] {
+            assert_eq!(without_marks_of_groups(text).as_deref(), expected, "{text}");
         }
     }
 

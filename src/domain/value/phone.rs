@@ -13,7 +13,7 @@ pub(in crate::domain) mod brazil;
 mod region;
 #[cfg(test)]
 pub(in crate::domain) mod rows;
-mod written;
+pub(in crate::domain) mod written;
 
 use std::{
     cmp::Ordering,
@@ -199,7 +199,8 @@ fn planned(number: &str, region: Option<Region>) -> Option<Phone> {
 fn without_doubled_code(number: &str) -> Option<Phone> {
     (1..=3).find_map(|length| {
         let (code, rest) = number.split_at_checked(length)?;
-        let phone = if rest.starts_with(code) { canonical(&format!("+{rest}"), None) } else { None };
+        let is_doubled = written::is_calling_code(code) && rest.starts_with(code);
+        let phone = if is_doubled { canonical(&format!("+{rest}"), None) } else { None };
         phone.filter(Phone::is_strong)
     })
 }

@@ -8,7 +8,7 @@ mod markup;
 mod quotes;
 #[cfg(test)]
 pub(in crate::domain) mod rows;
-mod spoken;
+pub(in crate::domain) mod spoken;
 
 use std::borrow::Cow;
 

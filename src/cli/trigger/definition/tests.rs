@@ -1,6 +1,7 @@
 //! The findings that an author gets, with their places.
 
 mod bodies;
+mod values;
 mod variables;
 
 use serde_json::json;
@@ -12,8 +13,9 @@ const PARAMETERS: &str = r#"{"properties": {"name": {"type": "string"}, "email":
 fn findings(text: &str) -> Vec<(Severity, String, String)> {
     let found = find(text).unwrap();
     let settings = crate::settings::load(None, []).unwrap().settings;
-    let placeholders = Placeholders::new(&settings.placeholders);
-    let findings = found.iter().flat_map(|found| lint(found, &placeholders));
+    let rules = settings.rules();
+    let region = Region::new("BR").unwrap();
+    let findings = found.iter().flat_map(|found| lint(found, region, &rules));
     findings.map(|finding| (finding.severity, finding.place, finding.message)).collect()
 }
 

@@ -129,6 +129,25 @@ pub enum Outcome {
     Rejected(&'static str),
 }
 
+/// What would come of this text as an argument for the field, apart from the other arguments.
+#[must_use]
+pub fn outcome_of(
+    field: Field,
+    text: &str,
+    said_at: OffsetDateTime,
+    region: Region,
+    rules: &Rules,
+) -> Outcome {
+    let reader = Reader { region, rules, said_at };
+    match reader.read(field, &Value::from(text), "") {
+        Reading::NoValue(why) => Outcome::NoValue(why.map_or(NOTHING, Why::sentence)),
+        Reading::Rejected(reason) => Outcome::Rejected(reason),
+        Reading::Accepted { value, noted } => Outcome::Stored(value.into_text(), noted),
+    }
+}
+
+const NOTHING: &str = "nothing or blank";
+
 /// What came of each argument that [`fill`] has read for `update`.
 pub(super) fn explain(
     mapping: &Mapping,
@@ -141,7 +160,7 @@ pub(super) fn explain(
     let explained = mapping.iter().filter_map(|(field, parameter)| {
         let argument = arguments.get(parameter)?;
         let outcome = match reader.read(field, argument, parameter) {
-            Reading::NoValue(why) => Outcome::NoValue(why.map_or("nothing or blank", Why::sentence)),
+            Reading::NoValue(why) => Outcome::NoValue(why.map_or(NOTHING, Why::sentence)),
             Reading::Rejected(reason) => Outcome::Rejected(reason),
             Reading::Accepted { value, noted } => {
                 let value = value.into_text();

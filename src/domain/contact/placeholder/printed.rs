@@ -53,8 +53,9 @@ fn is_dump(text: &str) -> bool {
 /// `java.lang.Object@1b6d3586`, `[Ljava.lang.String;@4e25154f`: the class and a hash (Java, `Object.toString`).
 fn is_java_object(text: &str) -> bool {
     let Some((class, hash)) = text.rsplit_once('@') else { return false };
-    let is_hash =
-        (5..=8).contains(&hash.len()) && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let is_hash = (5..=8).contains(&hash.len())
+        && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        && hash.bytes().any(|byte| byte.is_ascii_digit());
     let is_class = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '$' | '_' | '[' | ';');
     is_hash && class.contains(['.', '[', '$']) && class.chars().all(is_class)
 }

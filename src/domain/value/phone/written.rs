@@ -97,14 +97,49 @@ fn in_context(text: &str) -> Option<String> {
     Some(format!("{}{number}{parameters}", if is_code { context } else { "" }))
 }
 
+/// The local numbers of any text with their codes, each on its line; `None` if there is none. For searches.
+pub(in crate::domain) fn numbers_in_context(text: &str) -> Option<String> {
+    let is_of_number = |c: char| c.is_ascii_digit() || c == '+' || is_punctuation(c);
+    let numbers = text.match_indices(";phone-context=").filter_map(|(at, parameter)| {
+        let (before, after) = (text.get(..at)?, text.get(at + parameter.len()..)?);
+        let start = before.trim_end_matches(is_of_number).len();
+        let end = after.find(|c| !is_of_number(c)).unwrap_or(after.len());
+        Some(format!("{}{}\n", after.get(..end)?.trim_end(), before.get(start..)?.trim_start()))
+    });
+    Some(numbers.collect::<String>()).filter(|numbers| !numbers.is_empty())
+}
+
 /// The number from the second plus sign on, if the country's code was put before a number that has it: `+55 +55 85 …`.
 pub(super) fn without_doubled_code(text: &str) -> Option<&str> {
     let rest = text.trim_start_matches(['(', ' ']).strip_prefix('+')?;
     let at = rest.find('+')?;
     let (code, number) = rest.split_at_checked(at)?;
     let code = code.trim_matches(|c: char| is_punctuation(c));
-    let is_code = (1..=3).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_digit());
-    (is_code && number.trim_start_matches('+').starts_with(code)).then_some(number)
+    (is_calling_code(code) && number.trim_start_matches('+').starts_with(code)).then_some(number)
+}
+
+/// Whether digits are the code of a country (ITU-T E.164, annex D): none begins like another one.
+pub(super) fn is_calling_code(digits: &str) -> bool {
+    let is_of_two = |start: &[u8]| {
+        matches!(
+            start,
+            [b'2', b'0' | b'7']
+                | [b'3', b'0'..=b'4' | b'6' | b'9']
+                | [b'4', b'0' | b'1' | b'3'..=b'9']
+                | [b'5', b'1'..=b'8']
+                | [b'6', b'0'..=b'6']
+                | [b'8', b'1' | b'2' | b'4' | b'6']
+                | [b'9', b'0'..=b'5' | b'8']
+        )
+    };
+    match digits.as_bytes() {
+        [b'1' | b'7'] => true,
+        [_, _] => is_of_two(digits.as_bytes()),
+        [first @ b'2'..=b'9', second, third] => {
+            *first != b'7' && third.is_ascii_digit() && !is_of_two(&[*first, *second])
+        }
+        _ => false,
+    }
 }
 
 /// The numbers of a text in lower case; `None` unless there are at least two and at most [`MAX_PARTS`].

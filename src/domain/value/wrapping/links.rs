@@ -3,7 +3,7 @@
 
 use crate::domain::value::{
     email::Email,
-    text::{after_prefix, percent_decoded},
+    text::{after_prefix, percent_decoded, plain},
 };
 
 /// What a target begins with.
@@ -54,7 +54,8 @@ pub(super) fn parse(text: &str) -> Option<Link<'_>> {
 /// The addresses of a link to write an email (RFC 6068, 2), decoded: those before its query, or else its `to`. Without any
 /// it is no value.
 pub(super) fn mailto(text: &str) -> Option<String> {
-    let link = after_prefix(text, "mailto:")?.trim_start_matches(['/', ' ']);
+    let text = plain(text);
+    let link = after_prefix(&text, "mailto:")?.trim_start_matches(['/', ' ']);
     let (addresses, query) = link.split_once('?').unwrap_or((link, ""));
     let to = || query.split('&').find_map(|pair| after_prefix(pair, "to="));
     let addresses = if addresses.trim().is_empty() { to().unwrap_or_default() } else { addresses };

@@ -46,7 +46,7 @@ pub(super) fn address(text: &str) -> Option<String> {
     let tokens = text.split(|c: char| c.is_whitespace() || BRACKETS.contains(&c));
     for token in tokens.filter(|token| !token.is_empty()) {
         let word = folded(token);
-        let sign = SIGNS.iter().find(|(name, _)| *name == word).map(|(_, sign)| *sign);
+        let sign = sign(&word);
         // Two words beside each other are a sentence, and so are two signs.
         if sign.is_some() != is_after_word {
             return None;
@@ -66,6 +66,42 @@ pub(super) fn address(text: &str) -> Option<String> {
     // `Ada at x.example` works there.
     let is_said = has_dot || text.contains(BRACKETS) || at? != "at";
     (is_said && is_after_word && Email::parse(&address).is_some()).then_some(address)
+}
+
+/// The text with signs for the words that stand for them, wherever they are. `None` if none stands for the sign of an
+/// address. It is for searches: it joins sentences, too.
+pub(in crate::domain) fn with_signs(text: &str) -> Option<String> {
+    let lower = text.to_ascii_lowercase();
+    let has = |word: &str| lower.contains(word);
+    let is_said = SIGNS.iter().any(|(name, sign)| *sign == '@' && *name != "at" && has(name))
+        || ["(at)", "[at]", "{at}"].iter().any(|word| has(word))
+        || has(" at ") && (has(" dot ") || has(" punkt "));
+    if !is_said {
+        return None;
+    }
+    let is_between = |c: char| c.is_whitespace() || BRACKETS.contains(&c);
+    let mut signed = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((word, after)) = rest.split_at_checked(rest.find(is_between).unwrap_or(rest.len())) {
+        if let Some(sign) = sign(&folded(word)) {
+            signed.truncate(signed.trim_end_matches(is_between).len());
+            signed.push(sign);
+            rest = after.trim_start_matches(is_between);
+        } else {
+            signed.push_str(word);
+            let mut characters = after.chars();
+            signed.extend(characters.next());
+            rest = characters.as_str();
+        }
+        if rest.is_empty() {
+            break;
+        }
+    }
+    Some(signed)
+}
+
+fn sign(folded: &str) -> Option<char> {
+    SIGNS.iter().find(|(name, _)| *name == folded).map(|(_, sign)| *sign)
 }
 
 #[cfg(test)]
@@ -97,6 +133,19 @@ mod tests {
             ("ada at x dot example.", "ada@x.example.", "as above: the end of a sentence"),
         ] {
             assert_eq!(address(text).as_deref(), Some(expected), "{text} ({source})");
+        }
+    }
+
+    #[test]
+    fn signs_are_found_in_any_text() {
+        for (text, expected) in [
+            (r#"{"a": "ana arroba x ponto com", "b": 1}"#, Some(r#"{"a": "ana@x.com", "b": 1}"#)),
+            ("write to ada [at] x [dot] example!", Some("write to ada@x.example!")),
+            ("ada at x dot example", Some("ada@x.example")),
+            ("we met at noon", None),
+            ("", None),
+        ] {
+            assert_eq!(with_signs(text).as_deref(), expected, "{text}");
         }
     }
 

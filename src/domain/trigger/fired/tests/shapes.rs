@@ -129,12 +129,6 @@ const OF_TEXTS: &[(&str, &str, Same, &str)] = &[
     ("/data/arguments", r#""{}""#, no_arguments, "OpenAI: a call without arguments"),
     (
         "/data/arguments",
-        r#""""#,
-        no_arguments,
-        "https://github.com/vllm-project/vllm/issues/19419: a call without arguments",
-    ),
-    (
-        "/data/arguments",
         r#""\"{}\"""#,
         no_arguments,
         "https://github.com/vllm-project/vllm/pull/54964: encoded twice",
