@@ -9,9 +9,11 @@ use serde_json::Value;
 use super::preview::{self, Found, PreviewError};
 use crate::{
     domain::{
-        contact::{field::Field, placeholder::Placeholders},
+        chain::rules::Rules,
+        contact::field::Field,
         json::is_empty,
         trigger::definition::{Action, MAX_ACTIONS, Trigger},
+        value::phone::Region,
         webhook::action::WebhookAction,
     },
     settings::Settings,
@@ -20,6 +22,7 @@ use crate::{
 use webhook::Webhook;
 
 mod no_values;
+mod values;
 mod webhook;
 
 /// Whether the service refuses the definition because of it.
@@ -79,9 +82,10 @@ impl Warnings {
 #[must_use]
 pub fn check(text: &str, settings: &Settings) -> Vec<Finding> {
     let found = preview::spelled(text).map_err(PreviewError::from).and_then(|text| preview::find(&text));
-    let placeholders = Placeholders::new(&settings.placeholders);
+    // A definition does not say whose it is.
+    let (region, rules) = (settings.contacts.default_region, settings.rules());
     match found {
-        Ok(found) => found.iter().flat_map(|one| lint(one, &placeholders)).collect(),
+        Ok(found) => found.iter().flat_map(|one| lint(one, region, &rules)).collect(),
         Err(error) => {
             vec![Finding { severity: Severity::Error, place: String::new(), message: chain(&error) }]
         }
@@ -95,7 +99,7 @@ pub fn is_accepted(findings: &[Finding]) -> bool {
 }
 
 /// All errors of a definition, or its warnings when it has no error.
-fn lint(found: &Found, placeholders: &Placeholders) -> Vec<Finding> {
+fn lint(found: &Found, region: Region, rules: &Rules) -> Vec<Finding> {
     let finding = |severity, place: &str, message: String| Finding {
         severity,
         place: format!("{}{place}", found.place),
@@ -125,7 +129,8 @@ fn lint(found: &Found, placeholders: &Placeholders) -> Vec<Finding> {
             all.extend(trigger.warnings().iter().map(|one| (one.pointer.clone(), one.message.clone())));
             all.extend(shapes(&written));
             if let Some(schema) = value.get("parameters") {
-                all.extend(no_values::warnings(schema, &trigger, placeholders));
+                all.extend(no_values::warnings(schema, &trigger, &rules.placeholders));
+                all.extend(values::warnings(schema, &trigger, region, rules));
             }
             warnings(&trigger, &actions, &value, &mut all);
             let list = all.list.into_iter();

@@ -1,6 +1,6 @@
 //! `trigger preview`: runs a trigger as worker 1 would, without writing or sending anything.
 
-use std::path::Path;
+use std::{borrow::Cow, path::Path};
 
 use anyhow::Context as _;
 use serde_json::{Value, value::RawValue};
@@ -10,7 +10,10 @@ use super::{
     Preview, file,
 };
 use crate::{
-    domain::{contact::Rejected, trigger::shapes::is_empty_list},
+    domain::{
+        contact::Rejected,
+        trigger::{shapes::is_empty_list, spelling::unwrapped},
+    },
     operator::preview,
     settings::Settings,
 };
@@ -40,7 +43,14 @@ fn argument(text: &str, option: &str) -> anyhow::Result<Box<RawValue>> {
     };
     let value: Box<RawValue> =
         serde_json::from_str(&text).with_context(|| format!("{option} is not JSON"))?;
-    anyhow::ensure!(value.get().starts_with('{'), "{option} must be a JSON object");
+    // As in an event, a text may hold the object.
+    let value = match unwrapped(value.get()) {
+        Cow::Owned(inside) => {
+            RawValue::from_string(inside).with_context(|| format!("{option} is not JSON"))?
+        }
+        Cow::Borrowed(_) => value,
+    };
+    anyhow::ensure!(value.get().trim_start().starts_with('{'), "{option} must be a JSON object");
     Ok(value)
 }
 

@@ -43,13 +43,18 @@ pub(super) fn warnings(schema: &Value, trigger: &Trigger, placeholders: &Placeho
     warnings
 }
 
+/// A text of the schema for a message.
+pub(super) fn shortened(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(MAX_SHOWN).collect()
+}
+
 fn message(field: Field, text: &str) -> String {
-    let shown: String = text.chars().filter(|c| !c.is_control()).take(MAX_SHOWN).collect();
+    let shown = shortened(text);
     format!("`{shown}` counts as no value in `{field}`; remove it, and do not require the parameter")
 }
 
 /// The texts in a parameter's schema and in the items of a list, each with its place.
-fn texts(schema: &Value) -> Vec<(String, &str)> {
+pub(super) fn texts(schema: &Value) -> Vec<(String, &str)> {
     let mut texts = Vec::new();
     for (prefix, schema) in [("", Some(schema)), ("items/", schema.get("items"))] {
         let keyword = |name: &str| schema.and_then(|schema| schema.get(name));

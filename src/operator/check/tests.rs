@@ -1,6 +1,8 @@
 //! The findings that an author gets, with their places.
 
 mod bodies;
+mod values;
+mod variables;
 
 use serde_json::json;
 
@@ -9,7 +11,8 @@ use super::*;
 const PARAMETERS: &str = r#"{"properties": {"name": {"type": "string"}, "email": {"type": "string"}}}"#;
 
 fn findings(text: &str) -> Vec<(Severity, String, String)> {
-    let settings = crate::settings::load(None, []).unwrap().settings;
+    let mut settings = crate::settings::load(None, []).unwrap().settings;
+    settings.contacts.default_region = Region::new("BR").unwrap();
     let findings = check(text, &settings).into_iter();
     findings.map(|finding| (finding.severity, finding.place, finding.message)).collect()
 }
@@ -170,51 +173,6 @@ fn webhook_warnings(webhook: &Value) -> Vec<(String, String)> {
         (place.strip_prefix("/actions/0").unwrap_or(&place).to_owned(), message)
     };
     found.into_iter().map(warning).collect()
-}
-
-#[test]
-fn variables_of_other_tools_get_a_warning() {
-    for (written, instead) in [
-        // Handlebars, Mustache, Jinja, Liquid
-        ("{{name}}", "write $name"),
-        ("{{ name }}", "write $name"),
-        ("{{{name}}}", "write $name"),
-        ("{{$name}}", "write $name"),
-        // n8n
-        ("{{ $json.name }}", "write $name"),
-        ("={{ $json.body.email }}", "write $email"),
-        // JavaScript, shell
-        ("${name}", "write $name"),
-        ("${data.email}", "write $email"),
-        // The service's own
-        ("{{session.id}}", "write $session.id"),
-        ("{{ contact.phone }}", "write $contact.phone"),
-        ("{{images[0]}}", "write $images[0]"),
-        // Unknown
-        ("{{1.nome}}", "write $ and the name of a parameter"),
-        ("{{#if vip}}", "write $ and the name of a parameter"),
-    ] {
-        for (members, place) in [
-            (json!({"body": {"a": ["x", {"b/c": format!("Lead {written}!")}]}}), "/body/a/1/b~1c"),
-            (json!({"body": format!("Lead {written}")}), "/body"),
-            (json!({"headers": [{"key": "x-lead", "value": written}]}), "/headers/0/value"),
-            (json!({"url": format!("https://h.example/$name?mail=$email&of={written}")}), "/url"),
-        ] {
-            let found = webhook_warnings(&members);
-            let is_there = |(at, message): &(String, String)| at == place && message.ends_with(instead);
-            assert!(found.iter().any(is_there), "{written}: {found:?}");
-        }
-    }
-    // Ruby, ERB, mail merge, Windows
-    for written in ["#{name}", "<%= name %>", "<<name>>", "[[name]]", "%name%"] {
-        let found = webhook_warnings(&json!({"body": {"text": written}}));
-        let is_there = |(_, message): &(String, String)| message.ends_with("is sent as written; write $name");
-        assert!(found.iter().any(is_there), "{written}: {found:?}");
-    }
-    for fine in ["$name", "{name}", "{ {name} }", "a }} b", "{{ open", "$ {name}", "100 %", "R$ {5}"] {
-        assert_eq!(webhook_warnings(&json!({"body": {"text": fine}})), [], "{fine}");
-    }
-    assert_eq!(webhook_warnings(&json!({"body": "{{name}} {{name}} {{email}}"})).len(), 2);
 }
 
 #[test]
