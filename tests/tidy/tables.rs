@@ -32,7 +32,7 @@ pub(crate) const KINDS: [(&str, &[&str]); 7] = [
             "domain/value/zip_code",
         ],
     ),
-    ("webhooks that authors write", &["cli/trigger/definition", "domain/webhook"]),
+    ("webhooks that authors write", &["operator/check", "domain/webhook"]),
     ("receivers as they answer", &["http_client"]),
 ];
 
