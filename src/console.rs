@@ -24,6 +24,7 @@ mod shared;
 mod sign_in;
 mod spans;
 mod transfer;
+mod upload;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

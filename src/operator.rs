@@ -3,6 +3,7 @@
 //! Nothing here prints, parses a command line or serves HTTP.
 
 pub mod audit;
+pub mod check;
 pub mod contacts;
 pub mod dead_letters;
 pub mod deliveries;

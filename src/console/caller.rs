@@ -38,6 +38,15 @@ impl Caller {
         self.role >= role
     }
 
+    /// The caller as the actor of a change, with their reason.
+    ///
+    /// # Errors
+    /// When the reason cannot be recorded.
+    pub(super) fn because(&self, reason: Option<&str>) -> Result<Actor, Problem> {
+        let actor = self.actor.clone().because(reason);
+        actor.map_err(|error| Problem::invalid("reason", error.to_string()))
+    }
+
     /// Reads the token, or without one the session, of a request.
     ///
     /// # Errors

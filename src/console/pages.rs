@@ -50,6 +50,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::form("/dead-letters/export", Role::Admin, transfer::export),
         Route::page("/dead-letters/import", Role::Admin, transfer::show),
         Route::form("/dead-letters/import", Role::Admin, transfer::import),
+        Route::form("/dead-letters/import/file", Role::Admin, transfer::upload),
         Route::form("/dead-letters/{id}/edit", Role::Editor, edit::edit),
         Route::form("/dead-letters/{id}/reveal", Role::Admin, dead_letter::reveal),
         Route::page("/operations", Role::Viewer, operations::list),

@@ -17,20 +17,18 @@ use axum::{
 use url::form_urlencoded;
 
 use super::{
-    body,
+    body::{self, CSRF_FIELD},
     caller::Caller,
     keyring::is_same,
     once, origin,
     problem::{Kind as ProblemKind, Problem},
     shared::Shared,
+    upload,
 };
 use crate::{operator::audit::Via, settings::Role};
 
 /// The header in which a script sends the token of its session's forms.
 const CSRF_HEADER: &str = "x-csrf-token";
-
-/// The field in which a form sends it.
-pub(super) const CSRF_FIELD: &str = "csrf";
 
 /// Maximum size of the form with which anybody may sign in.
 const MAX_SIGN_IN: usize = 8 << 10;
@@ -250,6 +248,11 @@ async fn check_form(request: Request, csrf: &str) -> Result<Request, Problem> {
     if let Some(given) = request.headers().get(CSRF_HEADER) {
         let given = given.to_str().unwrap_or_default();
         return if is_same(given, csrf) { Ok(request) } else { Err(refused()) };
+    }
+    if upload::is_upload(request.headers()) {
+        let (mut fields, request) = upload::open(request).await?;
+        let given = fields.one(CSRF_FIELD)?.unwrap_or_default();
+        return if is_same(&given, csrf) { Ok(request) } else { Err(refused()) };
     }
     if !body::is_form(request.headers()) {
         return Err(refused());

@@ -42,7 +42,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Runs a preview on a thread for blocking work: a schema may take a while to compile.
+    /// Runs a preview or check on a thread for blocking work: a schema may take a while to compile.
     ///
     /// # Errors
     /// When too many others run.

@@ -15,7 +15,7 @@ use super::{
     keyring::{Bearer, Keyring, SESSION},
     pages::{self, SignIn},
     problem::{Kind, Problem},
-    route::{CSRF_FIELD, Route},
+    route::Route,
     shared::Shared,
 };
 use crate::{metrics::Proof, settings::Role};
@@ -90,8 +90,7 @@ async fn follow(
     begin(&shared, &bearer, &headers, "/")
 }
 
-async fn leave(Form(mut form): Form) -> Result<Response, Problem> {
-    form.one(CSRF_FIELD)?;
+async fn leave(Form(form): Form) -> Result<Response, Problem> {
     form.end()?;
     let mut response = Redirect::to("/sign-in").into_response();
     set_cookie(&mut response, &cookie("", 0, false))?;

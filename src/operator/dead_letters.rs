@@ -6,12 +6,14 @@
 mod difference;
 pub mod edit;
 mod settle;
+mod show;
 mod sight;
 mod spans;
 pub mod transfer;
 
 pub use settle::ReplayError;
 pub(super) use settle::{begin, discard_window, end, publish, restore_window};
+pub use show::{Shown, show};
 pub use sight::{Seen, reveal, seen};
 pub(super) use spans::Recording;
 
@@ -122,11 +124,7 @@ pub async fn get(database: &Database, key: &Key) -> Result<Option<DeadLetter>, s
     database.unit(async |conn| store::get(conn, key).await).await
 }
 
-/// The note on a group.
-///
-/// # Errors
-/// When the database fails.
-pub async fn note(database: &Database, signature: Signature) -> Result<Option<Note>, sqlx::Error> {
+async fn note(database: &Database, signature: Signature) -> Result<Option<Note>, sqlx::Error> {
     database.unit(async |conn| store::note(conn, signature).await).await
 }
 

@@ -180,11 +180,15 @@ mod tests {
             ("https://x.example/529.982.247-25?d=12abc34501de35", "https://x.example/***-25?d=***e35"),
             ("d=12.ABC.345%2F01DE-35&e=12.ABC.345\\/01DE-35", "d=***-35&e=***-35"),
             ("529 982 247 25, ab998877.", "*** 25, ***877."),
+            ("529%20982%2e247+25", "***+25"),
             ("529.982.247", "529.982.247"),
             ("", ""),
         ] {
-            assert_eq!(hidden(&known, text), expected);
+            assert_eq!(hidden(&known, text), expected, "{text}");
         }
+        assert_eq!(hidden(&["12345"], "12345"), "12345", "it would be found by chance");
+        assert_eq!(hidden(&["112233", "11-22-33-44"], "11223344 112233"), "***344 ***");
+        assert_eq!(hidden(&["МЮ 123456"], "МЮ123456"), "***456");
     }
 
     #[test]
@@ -194,6 +198,7 @@ mod tests {
                 r#"{"contact":{"identity":"XK-5544332"},"note":"XK5544332"}"#,
                 r#"{"contact":{"identity":"***332"},"note":"***332"}"#,
             ),
+            (r#"{"identity":{"ids":["XK-5544332",98877665]}}"#, r#"{"identity":{"ids":["***332",***665]}}"#),
             (r#"{"Identity":"123","other":"123","n":1234}"#, r#"{"Identity":***,"other":***,"n":1234}"#),
             ("tax 111.444.777-35 of Ada", "tax ***-35 of Ada"),
             ("CPF 111.444.777-35 of Ada", "CPF ***-35 of Ada"),

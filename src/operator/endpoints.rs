@@ -16,6 +16,7 @@ use super::{
     audit::{self, Actor},
     ids,
     lane::LaneState,
+    wake_up::wake,
 };
 use crate::{
     domain::event::Key,
@@ -23,6 +24,7 @@ use crate::{
         Database, clock,
         endpoints::{self as store, EndpointRow},
     },
+    settings,
 };
 
 pub use page::{Position, page};
@@ -190,12 +192,13 @@ impl Change {
     }
 }
 
-/// Changes a lane. Idempotent: what changes nothing is not recorded.
+/// Changes a lane, and wakes worker 2 if deliveries have waited for that. Idempotent: what changes nothing is not recorded.
 ///
 /// # Errors
 /// When the endpoint no longer exists, or the database fails.
 pub async fn change(
     database: &Database,
+    broker: &settings::Amqp,
     actor: &Actor,
     key: &Key,
     change: Change,
@@ -228,7 +231,11 @@ pub async fn change(
             },
         )
         .await?;
-    Ok(Changed { changed, endpoint: Endpoint::new(row.ok_or(ResolveError::Unknown)?) })
+    let endpoint = Endpoint::new(row.ok_or(ResolveError::Unknown)?);
+    if changed && change != Change::Pause && endpoint.waiting > 0 {
+        wake(broker).await;
+    }
+    Ok(Changed { changed, endpoint })
 }
 
 /// Where a test event goes.

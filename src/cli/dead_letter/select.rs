@@ -104,6 +104,15 @@ impl Filters {
     pub(super) fn has_states(&self) -> bool {
         !self.state.is_empty()
     }
+
+    /// The option that makes no sense for groups.
+    pub(super) fn refused_by_groups(&self) -> Option<&'static str> {
+        match (self.has_states(), &self.event) {
+            (true, _) => Some("--state"),
+            (false, Some(_)) => Some("--event"),
+            (false, None) => None,
+        }
+    }
 }
 
 /// The filters of commands that change dead letters.

@@ -28,11 +28,10 @@ use crate::{
         paging::Cursor,
         selection::Selection,
         views,
-        wake_up::{WakeUp, WakeUpError},
+        wake_up::wake,
     },
     postgres::Database,
-    settings::{Amqp, Role},
-    telemetry::chain,
+    settings::Role,
 };
 
 /// How far back a listing goes without `since`. Pending deliveries are listed at any age.
@@ -140,7 +139,7 @@ async fn reveal(
 ) -> Result<Response, Problem> {
     let company = input::text(&mut query, "company")?;
     query.end()?;
-    let actor = input::actor(&caller, because.reason.as_deref())?;
+    let actor = caller.because(because.reason.as_deref())?;
     let reveal = move || async move {
         let id = id.to_string();
         let key = deliveries::resolve(&shared.database, company.as_deref(), &id).await?;
@@ -158,7 +157,7 @@ async fn resend(
     caller: Caller,
     Json(ids): Json<Ids>,
 ) -> Result<Reply, Problem> {
-    let actor = input::actor(&caller, ids.reason.as_deref())?;
+    let actor = caller.because(ids.reason.as_deref())?;
     let ids = ids.distinct()?;
     on_one_thread(move || resend_all(shared, actor, ids)).await
 }
@@ -188,11 +187,8 @@ async fn resend_all(shared: Shared, actor: Actor, ids: Vec<Uuid>) -> Result<Repl
             }
         });
     }
-    if total.done > 0
-        && let Err(error) = wake(&shared.settings.amqp).await
-    {
-        // Only a hint: the worker polls as well.
-        tracing::warn!(error = chain(&error), "could not wake the worker after a resend");
+    if total.done > 0 {
+        wake(&shared.settings.amqp).await;
     }
     let reasons: Map<String, Value> =
         total.refused.iter().map(|(refusal, count)| (refusal.name().to_owned(), (*count).into())).collect();
@@ -218,8 +214,4 @@ fn told(id: Uuid, resent: &Resent) -> Value {
             json!({ "id": id, "outcome": "skipped", "reason": refusal.name(), "detail": refusal.text() })
         }
     }
-}
-
-async fn wake(settings: &Amqp) -> Result<(), WakeUpError> {
-    WakeUp::connect(settings).await?.send().await
 }

@@ -20,7 +20,7 @@ use crate::{
         problem::{Kind, Problem},
     },
     domain::event::Key,
-    operator::{audit::Actor, paging::MAX_PAGE, selection::Selection, views::Sight},
+    operator::{paging::MAX_PAGE, selection::Selection, views::Sight},
     settings::Role,
 };
 
@@ -127,12 +127,6 @@ pub(super) async fn all_exist<F>(
         }
     }
     Ok(())
-}
-
-/// The caller as the actor of a change, with their reason.
-pub(super) fn actor(caller: &Caller, reason: Option<&str>) -> Result<Actor, Problem> {
-    let actor = caller.actor.clone().because(reason);
-    actor.map_err(|error| Problem::invalid("reason", error.to_string()))
 }
 
 /// What the caller may see.

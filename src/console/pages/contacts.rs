@@ -11,7 +11,6 @@ use super::{
         body::{Form, Params},
         caller::Caller,
         problem::Problem,
-        route::CSRF_FIELD,
         shared::Shared,
     },
     parts::{Id, Moment, object, printable},
@@ -109,7 +108,6 @@ pub(super) async fn search(
     caller: Caller,
     Form(mut form): Form,
 ) -> Result<Response, Problem> {
-    form.one(CSRF_FIELD)?;
     let mut field = |name| Ok::<_, Problem>(form.one(name)?.unwrap_or_default());
     let asked = Asked {
         company: field("company")?,

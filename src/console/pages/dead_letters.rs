@@ -172,7 +172,7 @@ fn states(chosen: &str) -> Vec<Choice> {
 }
 
 /// The filter as fields of a form. Times are exact: a plan that is made later must not select more.
-fn fields(given: &Given, filter: &Filter) -> Vec<(&'static str, String)> {
+pub(super) fn fields(given: &Given, filter: &Filter) -> Vec<(&'static str, String)> {
     let field = |name: &'static str| {
         let value = match name {
             "since" => exact(filter.since),

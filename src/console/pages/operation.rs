@@ -15,7 +15,7 @@ use super::{
         body::{Form, Params},
         caller::Caller,
         problem::Problem,
-        route::{CSRF_FIELD, Route},
+        route::Route,
         shared::{Shared, on_one_thread},
     },
     parts::{Badge, Id, Moment, Tone, count, object as link, printable, words},
@@ -243,17 +243,11 @@ fn facts(operation: &Operation) -> Vec<(&'static str, String)> {
 
 /// The fields of a decision. All forms of an operation have the same.
 fn decided(caller: &Caller, mut form: Params) -> Result<(Actor, Options), Problem> {
-    form.one(CSRF_FIELD)?;
     let rate = form.parsed("rate", |text| text.parse::<NonZeroU32>().ok(), "a whole number from 1 on")?;
     let canary = form.one("canary")?.is_some();
-    let actor = actor(caller, form.one("reason")?.as_deref())?;
+    let actor = caller.because(form.one("reason")?.as_deref())?;
     form.end()?;
     Ok((actor, Options { rate, canary }))
-}
-
-fn actor(caller: &Caller, reason: Option<&str>) -> Result<Actor, Problem> {
-    let actor = caller.actor.clone().because(reason);
-    actor.map_err(|error| Problem::invalid("reason", error.to_string()))
 }
 
 /// The forms that decide about an operation.

@@ -14,7 +14,6 @@ use super::{
         body::{Form, Params},
         caller::Caller,
         problem::Problem,
-        route::CSRF_FIELD,
         shared::{Shared, on_one_thread},
     },
     dead_letters::{FILTERS, filter},
@@ -60,7 +59,6 @@ fn read<A: FromStr>(
     names: &[&'static str],
     expected: &'static str,
 ) -> Result<(A, Vec<Key>, Option<Given>), Problem> {
-    form.one(CSRF_FIELD)?;
     let ticked: Option<A> = form.parsed(TICKED, |text| text.parse().ok(), expected)?;
     let matching: Option<A> = form.parsed(MATCHING, |text| text.parse().ok(), expected)?;
     let chosen: BTreeSet<Key> = keys(&form.all("id"))?.into_iter().collect();

@@ -102,6 +102,7 @@ pub(super) enum Done {
     OperationResumed,
     OperationCanceled,
     Edited,
+    NotSent,
     Resent,
     NotResent,
     Paused,
@@ -149,6 +150,7 @@ impl Notice {
             Done::OperationResumed => "It goes on.",
             Done::OperationCanceled => "It is canceled. What has no outcome stays as it is.",
             Done::Edited => "The edited message was sent as a new event.",
+            Done::NotSent => "The edited message is stored, but could not be sent. Replay it.",
             Done::Resent => "The delivery is due now.",
             Done::NotResent => "Its state does not allow to send it again.",
             Done::Paused => "The endpoint is paused. Requests in flight still end.",
@@ -159,7 +161,11 @@ impl Notice {
             Done::Erased => "The person was erased.",
             Done::Noted => "The note was saved.",
         };
-        let tone = if matches!(done, Done::NotResent | Done::Unchanged) { "waiting" } else { "done" };
+        let tone = if matches!(done, Done::NotSent | Done::NotResent | Done::Unchanged) {
+            "waiting"
+        } else {
+            "done"
+        };
         Self { text, tone }
     }
 }

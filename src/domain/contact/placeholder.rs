@@ -7,6 +7,7 @@
 mod beside;
 mod examples;
 mod made_up;
+mod printed;
 mod residue;
 mod sentences;
 mod spelling;

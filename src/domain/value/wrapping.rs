@@ -1,12 +1,14 @@
 //! Removes what spreadsheets, chats, documents and people put around a value. It says nothing about the value. Where
 //! a link's label and target are two values, nothing is chosen.
 
+mod card;
 mod links;
 mod literals;
 mod markup;
 mod quotes;
 #[cfg(test)]
 pub(in crate::domain) mod rows;
+pub(in crate::domain) mod spoken;
 
 use std::borrow::Cow;
 
@@ -152,8 +154,7 @@ impl Layer<'_> {
 }
 
 fn peel<'a>(kind: Kind, names: &[&str], text: &'a str) -> Option<Layer<'a>> {
-    let decoded = entities::decoded(text).map(Cow::Owned);
-    let plain = decoded
+    let plain = (card::value(names, text).or_else(|| entities::decoded(text)).map(Cow::Owned))
         .or_else(|| markup::without_escaped_breaks(text).map(Cow::Borrowed))
         .or_else(|| markup::without_escapes(text).map(Cow::Owned))
         .or_else(|| without_percents(kind, text).map(Cow::Owned))
@@ -170,6 +171,11 @@ fn peel<'a>(kind: Kind, names: &[&str], text: &'a str) -> Option<Layer<'a>> {
     }
     if let Some(layer) = linked(kind, names, text) {
         return Some(layer);
+    }
+    if kind == Kind::Email
+        && let Some(address) = links::mailto(text).or_else(|| spoken::address(text))
+    {
+        return Some(Layer::Around(address.into()));
     }
     let printed = literals::without_literal(text)
         .or_else(|| if kind == Kind::Date { literals::date_numbers(text) } else { None })
@@ -290,7 +296,10 @@ fn unlabeled<'a>(kind: Kind, names: &[&str], text: &'a str) -> Option<&'a str> {
                 label::without_after_word(&names, text).filter(|word| word.contains('@'))
             })
             .or_else(|| label::without_sign(text))
-            .or_else(|| label::without_words_before(text).filter(|rest| Email::parse(rest).is_some())),
+            .or_else(|| {
+                let is_one = |rest: &&str| !rest.starts_with('?') && Email::parse(rest).is_some();
+                label::without_words_before(text).filter(is_one)
+            }),
         Kind::Phone(region) => after_name
             .or_else(|| label::without_before_digits(names, text))
             .or_else(|| label::without_after_digits(names, text))

@@ -147,47 +147,29 @@ pub async fn items(
     after: i64,
     limit: i64,
 ) -> Result<Vec<ListedItem>, sqlx::Error> {
-    let (result, state) = (filter.result.map(ItemResult::name), filter.state.map(ItemState::name));
-    match operation.object() {
-        Object::DeadLetter => {
-            sqlx::query_as!(
-                ListedItem,
-                r#"SELECT i.position + $2 AS "position!", i.company_id AS company, i.object_id AS id, i.outcome, i.detail,
-                       dl.state AS "state?"
-                   FROM operation_items i
-                   LEFT JOIN dead_letters dl ON dl.company_id = i.company_id AND dl.dead_letter_id = i.object_id
-                   WHERE i.operation_id = $1 AND i.position > $3 - $2
-                     AND ($5::text IS NULL OR coalesce(i.outcome, 'waiting') = $5) AND ($6::text IS NULL OR dl.state = $6)
-                   ORDER BY i.position LIMIT $4"#,
-                operation.id,
-                operation.total,
-                after,
-                limit,
-                result,
-                state,
-            )
-            .fetch_all(conn)
-            .await
-        }
-        Object::Delivery => {
-            sqlx::query_as!(
-                ListedItem,
-                r#"SELECT i.position + $2 AS "position!", i.company_id AS company, i.object_id AS id, i.outcome, i.detail,
-                       d.state AS "state?"
-                   FROM operation_items i
-                   LEFT JOIN webhook_deliveries d ON d.company_id = i.company_id AND d.delivery_id = i.object_id
-                   WHERE i.operation_id = $1 AND i.position > $3 - $2
-                     AND ($5::text IS NULL OR coalesce(i.outcome, 'waiting') = $5) AND ($6::text IS NULL OR d.state = $6)
-                   ORDER BY i.position LIMIT $4"#,
-                operation.id,
-                operation.total,
-                after,
-                limit,
-                result,
-                state,
-            )
-            .fetch_all(conn)
-            .await
-        }
-    }
+    sqlx::query_as!(
+        ListedItem,
+        r#"SELECT i.position + $2 AS "position!", i.company_id AS company, i.object_id AS id, i.outcome, i.detail,
+               o.state AS "state?"
+           FROM operation_items i
+           LEFT JOIN LATERAL (
+               SELECT state FROM dead_letters
+               WHERE NOT $7 AND company_id = i.company_id AND dead_letter_id = i.object_id
+               UNION ALL
+               SELECT state FROM webhook_deliveries
+               WHERE $7 AND company_id = i.company_id AND delivery_id = i.object_id
+           ) o ON true
+           WHERE i.operation_id = $1 AND i.position > $3 - $2
+             AND ($5::text IS NULL OR coalesce(i.outcome, 'waiting') = $5) AND ($6::text IS NULL OR o.state = $6)
+           ORDER BY i.position LIMIT $4"#,
+        operation.id,
+        operation.total,
+        after,
+        limit,
+        filter.result.map(ItemResult::name),
+        filter.state.map(ItemState::name),
+        operation.object() == Object::Delivery,
+    )
+    .fetch_all(conn)
+    .await
 }

@@ -5,7 +5,7 @@
 //! birthday or country that is not understood is stored as given and reported as `unverified`; a phone beside
 //! which a second number cannot be used is stored and reported as `one_of_two`.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -24,7 +24,7 @@ use crate::domain::{
         definition::{Action, Trigger},
         mapping::Mapping,
     },
-    value::{country, phone::Region, zip_code},
+    value::{country, damaged, phone::Region, zip_code},
 };
 
 /// The longest text that is checked for a placeholder when it violates the schema, in bytes.
@@ -59,7 +59,10 @@ pub(super) fn fill(
     }
     drop_shared_doubts(&mut update.values);
     update.settle_keys();
-    tidy_zip_code(&mut update.values, region);
+    let is_number = |given: &Value| given.is_number() || given.as_str().is_some_and(is_float);
+    let zip_code = mapping.iter().find(|(field, _)| *field == Field::ZipCode);
+    let lacks_zeros = zip_code.and_then(|(_, parameter)| arguments.get(parameter)).is_some_and(is_number);
+    tidy_zip_code(&mut update.values, region, lacks_zeros);
     check_keys(&update, rules.on_unidentified)?;
     Ok(update)
 }
@@ -126,6 +129,25 @@ pub enum Outcome {
     Rejected(&'static str),
 }
 
+/// What would come of this text as an argument for the field, apart from the other arguments.
+#[must_use]
+pub fn outcome_of(
+    field: Field,
+    text: &str,
+    said_at: OffsetDateTime,
+    region: Region,
+    rules: &Rules,
+) -> Outcome {
+    let reader = Reader { region, rules, said_at };
+    match reader.read(field, &Value::from(text), "") {
+        Reading::NoValue(why) => Outcome::NoValue(why.map_or(NOTHING, Why::sentence)),
+        Reading::Rejected(reason) => Outcome::Rejected(reason),
+        Reading::Accepted { value, noted } => Outcome::Stored(value.into_text(), noted),
+    }
+}
+
+const NOTHING: &str = "nothing or blank";
+
 /// What came of each argument that [`fill`] has read for `update`.
 pub(super) fn explain(
     mapping: &Mapping,
@@ -138,7 +160,7 @@ pub(super) fn explain(
     let explained = mapping.iter().filter_map(|(field, parameter)| {
         let argument = arguments.get(parameter)?;
         let outcome = match reader.read(field, argument, parameter) {
-            Reading::NoValue(why) => Outcome::NoValue(why.map_or("nothing or blank", Why::sentence)),
+            Reading::NoValue(why) => Outcome::NoValue(why.map_or(NOTHING, Why::sentence)),
             Reading::Rejected(reason) => Outcome::Rejected(reason),
             Reading::Accepted { value, noted } => {
                 let value = value.into_text();
@@ -156,11 +178,20 @@ pub(super) fn explain(
     explained.collect()
 }
 
-/// Formats the postal code by the country in the update, or else by the company's region.
-fn tidy_zip_code(values: &mut FieldMap<String>, region: Region) {
+/// Whether a program has written a number, `1310100.0`.
+fn is_float(text: &str) -> bool {
+    matches!(damaged::repair(text.trim()), Some(Cow::Owned(_)))
+}
+
+/// Formats the postal code by the country in the update, or else by the company's region. A number has no zeros at its start,
+/// so it may lack one or two: `1310100` is São Paulo's 01310-100, and `2134` Boston's 02134.
+fn tidy_zip_code(values: &mut FieldMap<String>, region: Region, lacks_zeros: bool) {
     let Some(given) = values.get(Field::ZipCode) else { return };
     let country = values.get(Field::Country).filter(|country| country::is_code(country));
-    if let Some(tidied) = zip_code::tidy(given, country.map_or(region.code(), String::as_str)) {
+    let country = country.map_or(region.code(), String::as_str);
+    let zeros = if lacks_zeros { ["", "0", "00"].as_slice() } else { &[""] };
+    let tidied = zeros.iter().find_map(|zeros| zip_code::tidy(&format!("{zeros}{given}"), country));
+    if let Some(tidied) = tidied {
         values.insert(Field::ZipCode, tidied);
     }
 }

@@ -19,7 +19,8 @@ use crate::domain::{
     value::{
         birthday, country, damaged,
         email::Email,
-        identity::{Recognized, recognize},
+        identity::{Recognized, recognize, with_lost_zeros},
+        mojibake,
         phone::{Phone, Region},
         relatives::is_anothers,
         text,
@@ -123,7 +124,9 @@ impl Reader<'_> {
         if given.len() > self.longest_given() {
             return Reading::Rejected("too_long");
         }
-        let mut text = text::clean(given);
+        // Before it is cleaned: some of these characters are invisible.
+        let mended = mojibake::decoded(given);
+        let mut text = text::clean(mended.as_deref().unwrap_or(given));
         for _ in 0..MAX_ROUNDS {
             if let Some(no_value) = self.no_value(field, &text, parameter) {
                 return no_value;
@@ -226,9 +229,14 @@ impl Reader<'_> {
     }
 
     fn digits(&self, field: Field, text: &str) -> Reading {
-        let Some(text) = damaged::repair(text) else { return Reading::Rejected("damaged_number") };
+        let Some(mut text) = damaged::repair(text) else { return Reading::Rejected("damaged_number") };
         if field != Field::Identity {
             return Reading::text(text.into_owned());
+        }
+        if matches!(text, Cow::Owned(_))
+            && let Some(whole) = with_lost_zeros(&text, self.region)
+        {
+            text = Cow::Owned(whole);
         }
         match recognize(&text, self.region) {
             Recognized::Cpf(text) | Recognized::Cnpj(text) | Recognized::Ssn(text) => Reading::text(text),
@@ -250,7 +258,12 @@ impl Reader<'_> {
     ) -> Result<Cow<'a, str>, &'static str> {
         Ok(match argument {
             Value::String(text) => Cow::Borrowed(text.as_str()),
-            Value::Number(number) => Cow::Owned(number_text(number)),
+            Value::Number(number) => {
+                let text = number_text(number);
+                let is_document = field == Field::Identity;
+                let whole = if is_document { with_lost_zeros(&text, self.region) } else { None };
+                Cow::Owned(whole.unwrap_or(text))
+            }
             Value::Bool(value) => Cow::Borrowed(if *value { "true" } else { "false" }),
             Value::Null => Cow::Borrowed(""),
             Value::Object(_) => return Err("not_text"),

@@ -90,7 +90,8 @@ impl Placeholders {
         let words = || {
             let mut ends = text.match_indices(' ').filter(|_| field == Field::Name).map(|(at, _)| at);
             ends.find_map(|at| {
-                let remark = text.get(at + 1..).filter(|remark| remark.contains(' '))?;
+                let is_whole = |remark: &&str| remark.contains(' ') && !remark.ends_with([']', ')', '>']);
+                let remark = text.get(at + 1..).filter(is_whole)?;
                 let denied = remark.split(' ').next().is_some_and(is_denial);
                 if denied && says_nothing(remark) { before(at) } else { None }
             })

@@ -18,7 +18,7 @@ use crate::domain::{
 /// Placeholders that are also names, folded: the default list `unless_a_name`.
 ///
 /// Not taken from the settings: contacts are rebuilt from events of years ago, and what won then must win again.
-pub(super) const DOUBTFUL: [&str; 25] = [
+pub(super) const DOUBTFUL: [&str; 29] = [
     "null",
     "none",
     "nil",
@@ -40,6 +40,10 @@ pub(super) const DOUBTFUL: [&str; 25] = [
     "n.d",
     "n.i",
     "guest",
+    "array",
+    "select",
+    "choose",
+    "escolha",
     "john doe",
     "jane doe",
     "max mustermann",
