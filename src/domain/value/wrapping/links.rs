@@ -1,6 +1,8 @@
 //! Finds the target and the label of a link that is a whole text, as chats, documents and mail programs write it.
 //! Whether the two agree is decided elsewhere.
 
+use std::borrow::Cow;
+
 use crate::domain::value::{
     email::Email,
     text::{after_prefix, percent_decoded, plain},
@@ -59,7 +61,7 @@ pub(super) fn mailto(text: &str) -> Option<String> {
     let (addresses, query) = link.split_once('?').unwrap_or((link, ""));
     let to = || query.split('&').find_map(|pair| after_prefix(pair, "to="));
     let addresses = if addresses.trim().is_empty() { to().unwrap_or_default() } else { addresses };
-    percent_decoded(addresses).map(|decoded| decoded.into_owned())
+    percent_decoded(addresses).map(Cow::into_owned)
 }
 
 fn has_scheme(text: &str) -> bool {
