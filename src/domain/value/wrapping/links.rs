@@ -1,6 +1,8 @@
 //! Finds target and label of a link that is the whole text, as chats, documents and mail programs write it. Nothing
 //! here decides whether the two agree.
 
+use std::borrow::Cow;
+
 use crate::domain::value::{
     email::Email,
     text::{after_prefix, percent_decoded, plain},
@@ -59,7 +61,7 @@ pub(super) fn mailto(text: &str) -> Option<String> {
     let (addresses, query) = link.split_once('?').unwrap_or((link, ""));
     let to = || query.split('&').find_map(|pair| after_prefix(pair, "to="));
     let addresses = if addresses.trim().is_empty() { to().unwrap_or_default() } else { addresses };
-    percent_decoded(addresses).map(|decoded| decoded.into_owned())
+    percent_decoded(addresses).map(Cow::into_owned)
 }
 
 fn has_scheme(text: &str) -> bool {
