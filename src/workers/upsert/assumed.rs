@@ -3,8 +3,6 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{outcome::Messages, transaction::Patience};
-
 /// The largest batch for which one statement is tried first. In a larger one somebody is known nearly always, and a round trip
 /// costs each of its messages little.
 const FEW: usize = 4;
@@ -38,12 +36,13 @@ pub struct Experience {
 }
 
 impl Experience {
-    /// What to take for granted about these messages.
-    pub(super) fn assume(&self, messages: Messages<'_>, patience: Patience) -> Assumed {
-        let is_few = messages.accepted.len() <= FEW && patience == Patience::Patient;
-        if !messages.seem_new() || self.has_ended_events.load(Ordering::Relaxed) {
+    /// What to take for granted about so many messages that seem new. `is_patient`: the transaction has the usual lock timeout;
+    /// a statement without a transaction can have no other.
+    pub(super) fn assume(&self, messages: usize, seem_new: bool, is_patient: bool) -> Assumed {
+        let may_be_one = messages <= FEW && is_patient;
+        if !seem_new || self.has_ended_events.load(Ordering::Relaxed) {
             Assumed::Nothing
-        } else if is_few && !self.has_known_people.load(Ordering::Relaxed) {
+        } else if may_be_one && !self.has_known_people.load(Ordering::Relaxed) {
             Assumed::NewPeople
         } else {
             Assumed::NewEvents

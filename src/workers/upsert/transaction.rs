@@ -93,7 +93,8 @@ pub(super) async fn apply(
     budget: &SearchBudget,
 ) -> Result<Effects, Refused> {
     let began = Instant::now();
-    let assumed = worker.experience.assume(messages, patience);
+    let assumed =
+        worker.experience.assume(messages.accepted.len(), messages.seem_new(), patience == Patience::Patient);
     let mut try_out = Try { worker, messages, patience, budget, assumed };
     let unit = async |conn: &mut PgConnection| {
         loop {
