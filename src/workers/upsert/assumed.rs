@@ -59,3 +59,41 @@ impl Experience {
         self.has_ended_events.store(found, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_messages_are_about_new_people_until_somebody_is_known() {
+        let experience = Experience::default();
+        let assume = |messages| experience.assume(messages, true, true);
+        assert_eq!((assume(1), assume(FEW)), (Assumed::NewPeople, Assumed::NewPeople));
+        assert_eq!(assume(FEW + 1), Assumed::NewEvents);
+        experience.found_people(true);
+        assert_eq!(assume(1), Assumed::NewEvents);
+        experience.found_people(false);
+        assert_eq!(assume(1), Assumed::NewPeople);
+    }
+
+    #[test]
+    fn nothing_is_taken_for_granted_after_an_event_has_come_again() {
+        let experience = Experience::default();
+        assert_eq!(experience.assume(1, false, true), Assumed::Nothing);
+        experience.found_ends(true);
+        assert_eq!(experience.assume(1, true, true), Assumed::Nothing);
+        experience.found_ends(false);
+        assert_eq!(experience.assume(1, true, true), Assumed::NewPeople);
+    }
+
+    #[test]
+    fn shorter_lock_timeout_needs_a_transaction() {
+        assert_eq!(Experience::default().assume(1, true, false), Assumed::NewEvents);
+    }
+
+    #[test]
+    fn each_wrong_assumption_leads_to_a_smaller_one() {
+        assert_eq!(Assumed::NewPeople.less(), Assumed::NewEvents);
+        assert_eq!(Assumed::NewEvents.less(), Assumed::Nothing);
+    }
+}
