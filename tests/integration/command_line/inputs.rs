@@ -282,7 +282,7 @@ async fn preview_reads_schemas_and_arguments_of_other_tools(app: &TestApp) {
     }
     for (parameters, arguments) in [
         (&nullable, r#"{"name": null, "email": "ada@x.example"}"#),
-        (&nested, r#"{"name": "", "email": "ada@x.example"}"#),
+        (&nested, r#"{"name": {"first": "Ada"}, "email": "ada@x.example"}"#),
         (&looking, r#"{"name": "Ada", "email": "ada..l@x.example"}"#),
     ] {
         let refused = preview(parameters.clone(), arguments).await;
@@ -315,7 +315,8 @@ async fn find_reads_keys_as_events_are_read(app: &TestApp) {
         assert!(rows.len() == 1 && rows[0]["email"] == "ana@x.example", "{key}: {}", found.stderr);
     }
     for (option, key, code) in [
-        ("--email", "user@example.com", 2),
+        // A contact may have it from before it was known as an example.
+        ("--email", "user@example.com", 1),
         ("--email", "{{ $json.email }}", 2),
         ("--phone", "None", 2),
         ("--phone", "5,58599E+12", 2),
