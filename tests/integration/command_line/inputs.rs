@@ -116,7 +116,7 @@ fn trigger(rows: &[Row]) -> (Value, Value) {
         arguments[&parameter] = given.clone();
         let is_free = |action: &&mut Map<String, Value>| {
             let has_key = keys.iter().any(|key| action.contains_key(*key));
-            !action.contains_key(*field) && !(keys.contains(field) && has_key)
+            !(action.contains_key(*field) || keys.contains(field) && has_key)
         };
         let free = actions.iter_mut().find(is_free);
         let member = (field.to_owned().to_owned(), parameter.into());
