@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, StreamExt as _, future::try_join_all};
 use lapin::{
     Acker, BasicProperties, Channel,
     message::Delivery,
@@ -217,6 +217,19 @@ impl Consumer {
         match timeout(ANSWER_TIMEOUT, receipt.acker.ack(BasicAckOptions { multiple: true })).await {
             Ok(Ok(true)) => Ok(()),
             Ok(Ok(false)) | Err(_) => Err(ConsumeError::NotAcked(self.queue.clone())),
+            Ok(Err(source)) => Err(ConsumeError::Lapin { queue: self.queue.clone(), source }),
+        }
+    }
+
+    /// Acknowledges these messages, and no others.
+    ///
+    /// # Errors
+    /// When the broker will redeliver some of them.
+    pub async fn acknowledge_each(&self, receipts: Vec<Receipt>) -> Result<(), ConsumeError> {
+        let acks = receipts.iter().map(|receipt| receipt.acker.ack(BasicAckOptions::default()));
+        match timeout(ANSWER_TIMEOUT, try_join_all(acks)).await {
+            Ok(Ok(acked)) if acked.iter().all(|is_acked| *is_acked) => Ok(()),
+            Ok(Ok(_)) | Err(_) => Err(ConsumeError::NotAcked(self.queue.clone())),
             Ok(Err(source)) => Err(ConsumeError::Lapin { queue: self.queue.clone(), source }),
         }
     }

@@ -5,10 +5,12 @@
 //! (`commit`). A multiple-ack acknowledges the messages before which nothing is unsettled. The outbox relay then
 //! publishes the events. Nothing after the commit can lose an event.
 
+mod alone;
 mod assumed;
 mod commit;
 mod endpoints;
 mod intake;
+mod locked;
 mod measures;
 mod outcome;
 mod portion;

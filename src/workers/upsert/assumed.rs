@@ -1,13 +1,22 @@
 //! What a transaction takes for granted about its messages. Each question to the database costs a round trip, and the statement
 //! that inserts notices a wrong assumption before it inserts anything.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use super::{outcome::Messages, transaction::Patience};
 
 /// The largest batch for which one statement is tried first. In a larger one somebody is known nearly always, and a round trip
 /// costs each of its messages little.
 const FEW: usize = 4;
+
+/// How long it is remembered that somebody kept a row locked.
+const WARY: Duration = Duration::from_secs(10);
 
 /// What is taken for granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +44,7 @@ impl Assumed {
 pub struct Experience {
     has_known_people: AtomicBool,
     has_ended_events: AtomicBool,
+    locked_at: Mutex<Option<Instant>>,
 }
 
 impl Experience {
@@ -48,6 +58,19 @@ impl Experience {
         } else {
             Assumed::NewEvents
         }
+    }
+
+    /// How long the next batch waits for locks. Who keeps rows of one company locked must not make the batches of all others
+    /// wait, one after the other.
+    pub(super) fn patience(&self, now: Instant) -> Patience {
+        let locked_at = *self.locked_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_wary = locked_at.is_some_and(|at| now.saturating_duration_since(at) < WARY);
+        if is_wary { Patience::Wary } else { Patience::Patient }
+    }
+
+    /// Somebody keeps a row locked.
+    pub(super) fn met_lock(&self, now: Instant) {
+        *self.locked_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 
     /// Whether somebody in a batch had a contact.
