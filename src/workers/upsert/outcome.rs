@@ -194,11 +194,7 @@ pub(super) fn run_all<'a>(
                 let end = if is_late {
                     End::Erased
                 } else {
-                    let new_id = || ContactId(Uuid::now_v7());
-                    let run = || run(one.firing(), &mut contacts, &deployment, new_id);
-                    // What a panic leaves of the contacts is not used any more.
-                    let ran = catch_unwind(AssertUnwindSafe(run)).map_err(|_| Refused::Panicked(index))?;
-                    match ran {
+                    match run_one(one, index, &mut contacts, &deployment)? {
                         Ok(run) => {
                             rendered += run.size();
                             if rendered > worker.settings.upsert.rendered_bytes && !runs.is_empty() {
@@ -229,6 +225,17 @@ pub(super) fn run_all<'a>(
     let dead = dead_letters::without_ended(dead, &ends);
     let contacts = contacts.into_changes();
     Ok(Outcome { runs, proofs, refused, contacts, dead, ends, resolved, unseen, identifiers })
+}
+
+/// Runs one event. After a panic, nobody may use what that leaves of the contacts.
+fn run_one<'a>(
+    one: &'a Accepted,
+    index: usize,
+    contacts: &mut Directory,
+    deployment: &Deployment<'_>,
+) -> Result<Result<Run<'a>, Refusal>, Refused> {
+    let run = || run(one.firing(), contacts, deployment, || ContactId(Uuid::now_v7()));
+    catch_unwind(AssertUnwindSafe(run)).map_err(|_| Refused::Panicked(index))
 }
 
 fn deployment(worker: &UpsertWorker) -> Deployment<'_> {
