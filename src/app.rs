@@ -1,4 +1,4 @@
-//! The composition root: from the settings to the components of each role, connected by channels.
+//! The composition root: turns the settings into the components of each role, connected by channels.
 
 mod lifecycle;
 

@@ -1,7 +1,7 @@
 //! The command line: parses arguments, calls the operation, prints its result.
 //!
-//! Data goes to standard output, everything else to standard error. No decision about contacts,
-//! messages or dead letters is made here.
+//! Data goes to standard output, everything else to standard error. Nothing here makes decisions about contacts,
+//! messages or dead letters.
 
 mod audit;
 mod bulk;
@@ -93,9 +93,9 @@ enum Command {
     Audit(audit::Command),
     /// Ask the running service whether it is ready
     Healthcheck(healthcheck::Args),
-    /// Inspect broker, database and settings: which promises this deployment keeps
+    /// Inspect broker, database and settings, and report which promises this deployment keeps
     Doctor(doctor::Args),
-    /// Prove the promises on the rows of the database
+    /// Prove on the rows of the database that nothing is lost
     Verify(verify::Args),
     /// Check and show the settings
     #[command(subcommand)]

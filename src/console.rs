@@ -1,7 +1,7 @@
 //! The HTTP server of a process: health checks, metrics, the API and the console.
 //!
-//! Every route of the API and the console comes from one table (`route`), which knows who may use it. Health checks and
-//! metrics have none and are open. Nothing here decides what an operator's change does; `operator` does.
+//! Every route of the API and the console comes from one table (`route`), which says who may use it. Health checks
+//! and metrics are open and not in the table. Nothing here decides what an operator's change does; `operator` does.
 
 mod api;
 mod body;
@@ -24,6 +24,7 @@ mod shared;
 mod sign_in;
 mod spans;
 mod transfer;
+mod upload;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -127,7 +128,7 @@ impl Console {
         Ok(Self { listener, routes: guarded.merge(open), changes })
     }
 
-    /// Serves requests until `stop`. Then waits for changes that have begun, however long their clients have been gone.
+    /// Serves requests until `stop`. Then waits for changes that have begun, even if their clients are long gone.
     pub async fn run(self, stop: CancellationToken) {
         server::serve(self.listener, self.routes, stop, LIMITS).await;
         self.changes.close();

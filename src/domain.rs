@@ -1,10 +1,10 @@
 //! The pure core: what an event means, what a contact is, what happens next.
 //!
-//! Nothing here is async, does I/O, reads a clock, draws a random number or logs. Time and chance
-//! are arguments. Nothing here imports a layer above.
+//! Nothing here is async, does I/O, reads a clock, draws a random number or logs. Time and chance are arguments.
+//! Nothing here imports a layer above.
 //!
-//! The modules build on each other in this order: `event`, `fault`, `json` and `trace_context`; `value`;
-//! `contact`; `webhook`; `trigger`; `chain`.
+//! The modules build on each other in this order: `event`, `fault`, `json` and `trace_context`; `value`; `contact`;
+//! `webhook`; `trigger`; `chain`.
 
 pub mod chain;
 pub mod contact;

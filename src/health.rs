@@ -1,4 +1,4 @@
-//! The state of each component, for `/readyz`: components report, the console reads.
+//! The state of each component, for `/readyz`: components report it, the console reads it.
 
 use std::{
     collections::BTreeMap,

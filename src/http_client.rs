@@ -49,14 +49,14 @@ pub use tls::{SetUpError, TlsSetup};
 /// Maximum bytes of a response body that are recorded. A longer body is cut off.
 const MAX_RESPONSE_BODY: usize = 64 * 1024;
 
-/// Maximum time without a byte of a response body that nobody waits for. A receiver that says a wrong length, or never
-/// ends its response, would hold up its lane until the deadline, and be asked again if the process ended meanwhile. One
-/// that goes on sending may still be at work, and stop when the connection is closed.
+/// Maximum time without a byte of a response body that nobody waits for. A receiver that announces a wrong length, or never
+/// ends its response, would hold up its lane until the deadline, and get the request again if the process ended in the meantime. One
+/// that keeps sending may still be at work, and stop when the connection is closed.
 const BODY_TIMEOUT: Duration = Duration::from_secs(2);
 
 const INCOMPLETE: &str = "the answer is incomplete: its body broke off, or did not end in time";
 
-/// Maximum number of host names that are looked up at once, each by a thread that nobody can interrupt.
+/// Maximum number of host names that are looked up at once, each by a thread that cannot be interrupted.
 const MAX_LOOKUPS: usize = 64;
 
 /// Sends webhook requests. Cheap to clone; clones share connections.
@@ -75,7 +75,7 @@ pub struct Route {
     pub tls: TlsSetup,
 }
 
-/// What goes with a request.
+/// The context of a request.
 #[derive(Clone, Copy)]
 pub struct Sending<'a> {
     /// Whose request it is. Companies share the threads that resolve names.
@@ -86,7 +86,7 @@ pub struct Sending<'a> {
     pub now: OffsetDateTime,
     /// Whether somebody waits for the body of the answer, so that it may take until the deadline.
     pub awaits_body: bool,
-    /// Whether it is still wanted: asked once a new connection is open, which may take long.
+    /// Whether it is still wanted: checked once a new connection is open, which may take long.
     pub is_wanted: &'a (dyn Fn() -> bool + Sync),
 }
 
@@ -116,7 +116,7 @@ impl HttpClient {
     /// authenticates with the client certificate in `certificate_file` and its key in `key_file`.
     ///
     /// # Errors
-    /// When there is no CA certificate, a file is unreadable or lacks its item, or only one of certificate and key
+    /// When a CA certificate is missing, a file is unreadable or lacks its item, or only one of certificate and key
     /// is set. The error names the file.
     pub fn tls(
         ca_file: Option<&Path>,
@@ -150,7 +150,7 @@ impl HttpClient {
         let request = message::build(request, headers, &url).map_err(Failure::Invalid)?;
         let (connection, response) = self.exchange(sending, &origin, request, started, progress).await?;
         progress.timing.answer = Some(started.elapsed());
-        // The deadline ends the wait of those who wait for the body.
+        // The deadline ends the wait for the body.
         let patience = if awaits_body { Duration::MAX } else { BODY_TIMEOUT };
         progress.is_incomplete = awaits_body;
         let reading = read_response(connection, response, now + started.elapsed(), patience, progress);
@@ -160,7 +160,7 @@ impl HttpClient {
         Ok(())
     }
 
-    /// Sends the request and waits for the response head. Uses an idle connection, or a new one if there is none or
+    /// Sends the request and waits for the response head. Uses an idle connection, or a new one if none is idle or
     /// the idle one turns out to be closed before a byte was written.
     async fn exchange(
         &self,
@@ -234,7 +234,7 @@ async fn read_response(
 
 /// Whether at most one header says where the body ends. A proxy that has not understood a header such as
 /// `Transfer-Encoding : chunked` passes it on beside its own, and does not end the response where we do. The rest would
-/// be taken for the response to the next request, which may be another company's.
+/// look like the response to the next request, which may be another company's.
 fn is_plainly_framed(headers: &HeaderMap) -> bool {
     [CONTENT_LENGTH, TRANSFER_ENCODING].iter().flat_map(|name| headers.get_all(name)).count() <= 1
 }

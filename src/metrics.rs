@@ -1,8 +1,8 @@
-//! What a process measures, for `/metrics`: workers record, the console writes it out.
+//! The metrics of a process, for `/metrics`: workers record them, the console writes them out.
 //!
-//! Every series exists from the start and none is ever added: labels are closed lists (`labels`). Workers record once for
-//! each batch, with atomic operations. A scrape reads memory only; what the database has to say is sampled by
-//! `workers::sampler`. `docs/metrics.md` is generated from this module.
+//! Every series exists from the start, and none is added later: labels are closed lists (`labels`). Workers record
+//! once per batch, with atomic operations. A scrape reads memory only; `workers::sampler` samples what only the
+//! database knows. `docs/metrics.md` is generated from this module.
 
 mod catalog;
 mod document;
@@ -53,7 +53,7 @@ const SIZES: &[f64] = &[1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 10
 #[expect(missing_docs, reason = "each has a help text, once")]
 pub struct Metrics {
     registry: Registry,
-    /// Under names of its own.
+    /// Under its own names.
     process: Registry,
     tables: [String; 2],
     pub received: Family<Queue, Counter>,

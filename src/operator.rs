@@ -1,8 +1,9 @@
-//! What operators do, the same for every surface.
+//! What operators can do, for every surface.
 //!
 //! Nothing here prints, parses a command line or serves HTTP.
 
 pub mod audit;
+pub mod check;
 pub mod contacts;
 pub mod dead_letters;
 pub mod deliveries;

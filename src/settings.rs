@@ -211,7 +211,7 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// The retry schedules: that of all endpoints, and those that endpoints have of their own.
+    /// The retry schedules: the general one, and those of single endpoints.
     #[must_use]
     pub fn retry_schedules(&self) -> Vec<Vec<Duration>> {
         let own = self.endpoints.iter().filter_map(EndpointRule::retry_schedule);

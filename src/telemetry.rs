@@ -19,7 +19,7 @@ use tracing_subscriber::{
 
 use crate::settings::{Log, LogFormat};
 
-/// The most verbose level of each library with all of its modules, whatever the filter says. Beyond these levels
+/// The most verbose level of each library with all of its modules, regardless of the filter. Beyond these levels
 /// libraries log payloads, addresses and headers; the broker client does so for each returned message.
 const CAPS: [(&str, LevelFilter); 7] = [
     ("lapin", LevelFilter::WARN),

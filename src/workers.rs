@@ -1,5 +1,5 @@
-//! The long-running components. Each is a loop that reconnects after any failure, stops between units of work,
-//! and loses nothing when it is killed anywhere.
+//! The long-running components. Each is a loop that reconnects after any failure, stops between units of work, and
+//! loses nothing if it is killed.
 
 pub mod backoff;
 pub mod component;

@@ -330,17 +330,23 @@ fn later_migrations_stop_no_worker() {
 #[test]
 fn tables_of_inputs_name_their_sources() {
     let names = tables::Names::read(&fs::read_to_string("docs/sources.md").unwrap());
-    let (mut count, mut faults) = (0, Vec::new());
-    for source in sources().iter().filter(|source| source.is_below("domain")) {
-        for row in tables::rows(&source.text, &source.code) {
-            count += 1;
-            if !names.explain(&row) {
-                faults.push(format!("{}:{}: no source but {:?}", source.name(), row.line, row.source));
-            }
+    let (mut counts, mut faults) = ([0; tables::KINDS.len()], Vec::new());
+    let tops = ["cli", "domain", "http_client"];
+    for source in sources().iter().filter(|source| tops.iter().any(|top| source.is_below(top))) {
+        let rows = tables::rows(&source.text, &source.code);
+        for kind in tables::kinds(&source.path) {
+            counts[kind] += rows.len();
+        }
+        for row in rows.iter().filter(|row| !names.explain(row)) {
+            faults.push(format!("{}:{}: no source but {:?}", source.name(), row.line, row.source));
         }
     }
+    for ((kind, _), count) in tables::KINDS.iter().zip(counts).filter(|(_, count)| *count < tables::MIN_ROWS)
+    {
+        faults.push(format!("{kind}: {count} rows only"));
+    }
     assert_none(&faults);
-    assert!(count > 1_000, "found {count} rows only");
+    assert!(counts.iter().sum::<usize>() > 1_500, "found {counts:?} rows only");
 }
 
 #[test]

@@ -1,10 +1,9 @@
 //! Opens connections and makes sure that they close. A failed connection is not recovered: its owner drops it and
-//! opens the next one.
+//! opens a new one.
 //!
-//! The client library runs each connection in a thread, which ends only when the broker answers the handshake
-//! or the close. A silent broker (frozen, or in an alarm that keeps the close from being written) would leak
-//! a thread and a socket with every connection. So this module keeps a second handle to the socket and shuts
-//! it down after a timeout.
+//! The client library runs each connection in a thread, which ends only when the broker answers the handshake or the
+//! close. A silent broker (frozen, or in an alarm that blocks the close) would leak a thread and a socket per
+//! connection. So this module keeps a second handle to the socket and shuts it down after a timeout.
 
 use std::{
     io,
@@ -93,7 +92,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// What its consumers hold, if that has a limit.
+    /// The bytes that its consumers hold, if limited.
     pub(super) const fn inbox(&self) -> Option<&Inbox> {
         self.inbox.as_ref()
     }

@@ -1,7 +1,7 @@
 //! Consumes in batches: the messages that have arrived, up to a bound.
 //!
-//! A multiple-ack settles a whole batch, or all messages up to one of them. The broker requeues unacked messages when
-//! the channel closes; nothing is requeued by hand.
+//! A multiple-ack settles a whole batch, or all messages up to one of them. The broker requeues unacknowledged
+//! messages when the channel closes; the service requeues nothing itself.
 
 use std::time::{Duration, Instant};
 
@@ -65,7 +65,7 @@ pub struct Received {
     pub properties: BasicProperties,
     /// The routing key that it was published with.
     pub routing_key: String,
-    /// How often the broker has delivered it before, as quorum queues count; other queues only say 0 or 1.
+    /// How often the broker has delivered it before. Quorum queues count; other queues only report 0 or 1.
     pub delivery_count: u64,
     /// When it was taken from the connection.
     pub taken_at: Instant,
@@ -93,7 +93,9 @@ fn split(delivery: Delivery, taken_at: Instant) -> (Received, Acker) {
     let Delivery { properties, mut data, routing_key, redelivered, acker, .. } = delivery;
     // The library appends frame by frame, so nearly half of a large body may be unused.
     data.shrink_to_fit();
-    let count = properties.headers().as_ref().and_then(|headers| {
+    // The broker replaces a sender's own header only when it has delivered the message before.
+    let headers = properties.headers().as_ref().filter(|_| redelivered);
+    let count = headers.and_then(|headers| {
         let value = headers.inner().get("x-delivery-count")?;
         u64::try_from(value.as_long_long_int().or_else(|| value.as_long_int().map(i64::from))?).ok()
     });
@@ -120,7 +122,7 @@ pub struct Batch {
 pub struct Receipt {
     acker: Acker,
     taken_at: Instant,
-    /// Others may arrive once it is dropped.
+    /// Further ones may arrive once it is dropped.
     _held: Option<Held>,
 }
 
@@ -174,7 +176,7 @@ impl Consumer {
         Ok(Self { channel, stream, queue: queue.to_owned(), inbox })
     }
 
-    /// Waits for a message and takes it with those that have arrived already, up to `limits`. `None` when nothing
+    /// Waits for a message and takes it with those that have already arrived, up to `limits`. `None` when nothing
     /// arrived for 10 seconds: the consumer may be dead, and must be replaced if all its messages are acknowledged.
     ///
     /// Canceling loses nothing: it only waits before it has taken the first message.
@@ -201,7 +203,7 @@ impl Consumer {
     /// Acknowledges every message of the batch. Call it after their effects are committed.
     ///
     /// # Errors
-    /// When the broker will redeliver them.
+    /// When the ack failed; the broker will redeliver them.
     pub async fn acknowledge(&self, batch: Batch) -> Result<(), ConsumeError> {
         match batch.receipts.into_iter().last() {
             Some(last) => self.acknowledge_through(last).await,
@@ -212,7 +214,7 @@ impl Consumer {
     /// Acknowledges this message and all that arrived before it.
     ///
     /// # Errors
-    /// When the broker will redeliver them.
+    /// When the ack failed; the broker will redeliver them.
     pub async fn acknowledge_through(&self, receipt: Receipt) -> Result<(), ConsumeError> {
         match timeout(ANSWER_TIMEOUT, receipt.acker.ack(BasicAckOptions { multiple: true })).await {
             Ok(Ok(true)) => Ok(()),
@@ -241,7 +243,7 @@ impl Consumer {
         move || held.as_ref()?()
     }
 
-    /// Stops counting its messages, of which nobody takes any more.
+    /// Stops counting its messages, because nobody takes them any more.
     pub fn disregard(&self) {
         if let Some(inbox) = &self.inbox {
             inbox.forget(self.channel.id());

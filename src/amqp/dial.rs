@@ -1,7 +1,7 @@
-//! Opens the stream to the broker: TCP, and TLS on it for `amqps`.
+//! Opens the stream to the broker: TCP, with TLS for `amqps`.
 //!
-//! The client library can do this, too, but its TLS feature compiles a reader for PKCS #12 key stores
-//! that nothing here uses, with forty crates under it.
+//! The client library can do this, too, but its TLS feature compiles a reader for PKCS #12 key stores that nothing
+//! here uses, and forty crates with it.
 
 use std::{
     io,

@@ -1,9 +1,9 @@
-//! Bounds by bytes what a consumer's connection holds in memory. While its unacknowledged messages have reached the
-//! limit, the next one is left in the socket, so the broker waits.
+//! Limits the bytes that a consumer's connection holds in memory. While its unacknowledged messages are at the limit,
+//! the next one stays in the socket, so the broker waits.
 //!
-//! A prefetch counts messages of any size, and the client library takes from the socket all that the broker
-//! sends. After a crash the broker sends all of it again, and a message that ended the process must be found among
-//! them. `RabbitMQ` implements no prefetch in bytes.
+//! A prefetch counts messages of any size, and the client library reads everything that the broker sends. After a
+//! crash the broker redelivers all of it, and the message that ended the process must be found among them. `RabbitMQ`
+//! does not implement a prefetch in bytes.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,13 +13,13 @@ use std::{
 
 use super::repair::{BASIC, DELIVER, HEADER, METHOD};
 
-/// What a message takes in addition to its body and properties, in bytes.
+/// The memory of a message besides its body and properties, in bytes.
 const OVERHEAD: usize = 1024;
 
-/// Properties of this size take about as much as their bytes, if they are not many values.
+/// Up to this size, properties take about as much memory as their bytes, unless they have many values.
 const SMALL_PROPERTIES: usize = 4096;
 
-/// What a byte of larger ones may take: a value without contents has one byte.
+/// The memory that a byte of larger ones may take: an empty value has one byte.
 const EXPANSION: usize = 40;
 
 /// What the consumers of one connection hold. Clones share it.
@@ -64,7 +64,7 @@ impl Inbox {
         self.state().channels.insert(channel, Arrivals::default());
     }
 
-    /// Stops counting the messages of `channel`, and gives up the room of those that nobody has taken.
+    /// Stops counting the messages of `channel`, and frees the room of those that were not taken.
     pub(super) fn forget(&self, channel: u16) {
         let mut state = self.state();
         let arrivals = state.channels.remove(&channel).unwrap_or_default();
@@ -78,7 +78,7 @@ impl Inbox {
         state.release(0);
     }
 
-    /// Whether the library may have this frame. If it begins a message for which there is no room, `waker` is woken
+    /// Whether the library may have this frame. If it begins a message that does not fit, `waker` is woken
     /// as soon as there is.
     pub(super) fn admits(&self, channel: u16, frame_type: u8, payload: &[u8], waker: &Waker) -> bool {
         let mut state = self.state();
@@ -107,7 +107,7 @@ impl Inbox {
         Held { inbox: self.clone(), bytes: bytes.unwrap_or_default() }
     }
 
-    /// Tells how many bytes it holds, until it is gone.
+    /// Reports how many bytes it holds, until it is gone.
     pub(super) fn held(&self) -> impl Fn() -> Option<usize> + Clone + Send + Sync + 'static {
         let state = Arc::downgrade(&self.0);
         move || Some(state.upgrade()?.lock().unwrap_or_else(PoisonError::into_inner).held)

@@ -1,7 +1,7 @@
-//! Looks at the broker, for operators, with the means of a client: what only its management interface could tell is left out.
+//! Inspects the broker for operators, as far as a client can. `management` shows the rest.
 //!
-//! A passive declaration compares no arguments, so what exists is declared as the service declares it at every start, which
-//! changes nothing. What does not exist is not made.
+//! A passive declaration does not compare arguments. So what exists is declared as the service declares it at every
+//! start, which changes nothing. What does not exist is not created.
 
 use std::{io, time::Duration};
 
@@ -24,20 +24,20 @@ use crate::settings;
 /// The reply code of a passive declaration of what does not exist (`NOT_FOUND`).
 const NOT_FOUND: u16 = 404;
 
-/// What opens a connection of AMQP 0-9-1.
+/// The protocol header of AMQP 0-9-1.
 const PROTOCOL: &[u8; 8] = b"AMQP\x00\x00\x09\x01";
 
 /// The longest greeting that is read. `RabbitMQ` sends half a KiB.
 const MAX_GREETING: usize = 64 * 1024;
 
-/// What the broker says.
+/// What the broker reports.
 #[derive(Debug)]
 pub struct Inspection {
     /// The product and its version, such as `RabbitMQ` and `3.13.7`.
     pub server: Option<(String, String)>,
     /// Exchanges and queues of the namespace.
     pub objects: Vec<Object>,
-    /// What became of a message that nobody gets.
+    /// The outcome of a message that no queue takes.
     pub publishing: Publishing,
 }
 
@@ -61,31 +61,31 @@ pub enum ObjectState {
     Differs(String),
     /// The broker refused to answer, in its words.
     Refused(String),
-    /// It is.
+    /// It is as needed.
     Exchange,
-    /// It is, and has so many messages that are ready, and consumers.
+    /// It exists, with this many ready messages and consumers.
     Queue {
-        /// Without those that a consumer has.
+        /// Without those that consumers hold.
         messages: u32,
         /// Over all connections.
         consumers: u32,
     },
 }
 
-/// What became of a message to a queue that does not exist.
+/// The outcome of a message to a queue that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Publishing {
     /// The broker confirmed it.
     Confirmed,
-    /// The broker blocks those who publish, because of an alarm.
+    /// The broker blocks publishers, because of an alarm.
     Blocked,
-    /// It may not be published, in the broker's words.
+    /// It must not be published, in the broker's words.
     Refused(String),
     /// No answer within `amqp.publish_timeout`.
     Unanswered,
 }
 
-/// Looks at the broker.
+/// Inspects the broker.
 ///
 /// # Errors
 /// When it cannot be reached.
@@ -186,7 +186,7 @@ fn differs(error: TopologyError) -> ObjectState {
 }
 
 /// Publishes twice to a queue that does not exist, through the exchange that replays and answers use. The broker confirms and
-/// drops it. In an alarm it still takes the first message of a connection, and then reads nothing more.
+/// drops it. In an alarm it still accepts the first message of a connection, and then stops reading.
 async fn publish(connection: &Connection, limit: Duration) -> Publishing {
     let published = async {
         let channel = connection.create_channel().await?;

@@ -1,5 +1,5 @@
-//! What a client of the broker cannot see: policies, replicas, alarms and bindings, from `RabbitMQ`'s management interface
-//! (HTTP). Only for operators, and only if `amqp.management_url` names it.
+//! What a client of the broker cannot see: policies, replicas, alarms and bindings, from `RabbitMQ`'s management
+//! interface (HTTP). Only operators use it, and only if `amqp.management_url` is set.
 
 mod http;
 
@@ -13,7 +13,7 @@ pub use self::http::ManagementError;
 use super::Topology;
 use crate::settings;
 
-/// What it says.
+/// What the interface reports.
 #[derive(Clone, Debug, Default)]
 pub struct Management {
     /// The nodes of the cluster.
@@ -29,7 +29,7 @@ pub struct Node {
     pub name: String,
     /// Whether it runs.
     pub running: bool,
-    /// It is short of memory. Nodes that do not run say nothing of it.
+    /// It is short of memory. Stopped nodes do not report this.
     #[serde(default)]
     pub mem_alarm: bool,
     /// It is short of disk.
@@ -52,18 +52,18 @@ pub struct ManagedQueue {
     pub members: usize,
     /// Those of them that are in step.
     pub online: usize,
-    /// The bindings that it should have and has not: exchange and key.
+    /// Its missing bindings: exchange and key.
     pub missing: Vec<(String, &'static str)>,
 }
 
-/// The members of a queue that are read; whatever else there is depends on the version.
+/// The members of a queue that are read; others depend on the broker's version.
 #[derive(Deserialize)]
 struct QueueJson {
     #[serde(default)]
     policy: Option<String>,
     #[serde(default)]
     operator_policy: Option<String>,
-    /// An empty list if there is none.
+    /// An empty list if none exists.
     #[serde(default)]
     effective_policy_definition: Value,
     #[serde(default)]
@@ -80,7 +80,7 @@ struct BindingJson {
     routing_key: String,
 }
 
-/// Asks for all of it; `None` if no address is set.
+/// Asks for everything; `None` without an address.
 ///
 /// # Errors
 /// When it cannot be reached, refuses, or answers something else.
@@ -127,7 +127,7 @@ async fn ask(settings: &settings::Amqp, address: &str) -> Result<Management, Man
     Ok(Management { nodes, queues })
 }
 
-/// `None` if there is no such thing.
+/// `None` if it does not exist.
 async fn get<T: DeserializeOwned>(client: &Client, path: &str) -> Result<Option<T>, ManagementError> {
     let Some(body) = client.get(path).await? else { return Ok(None) };
     serde_json::from_slice(&body).map(Some).map_err(|_| ManagementError::Unreadable { path: path.to_owned() })

@@ -1,9 +1,9 @@
-//! Publishes with confirms without waiting for one message before the next. Each message has an outcome of its own, so one
-//! that the broker does not confirm holds up nothing but itself.
+//! Publishes with confirms without waiting for one message before sending the next. Each message has its own outcome,
+//! so a message without a confirm holds up only itself.
 //!
-//! An unroutable message is returned and confirmed as well. The library may attach a returned message to the confirm of
-//! another one, but never to a later frame of the broker than that of its own confirm. So a confirm counts once all
-//! confirms of its frame have been looked at.
+//! The broker returns an unroutable message and confirms it as well. The library may attach a returned message to
+//! another message's confirm, but never to one in a later frame. So a confirm counts once all confirms of its frame
+//! have been looked at.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::publisher::{Message, PublishError, Publisher, Unpublished};
 
-/// Messages that are late and may still be confirmed. With more of them, nothing more should be sent over the connection: the
+/// Maximum number of late messages that may still be confirmed. Beyond it, nothing more should be sent over the connection: the
 /// client library keeps something of each until it is confirmed.
 const MAX_LATE: usize = 20_000;
 
@@ -34,7 +34,7 @@ pub struct Pipeline<T> {
     gathered: Vec<(u64, Result<(), Unpublished>)>,
     /// Ids of returned messages.
     returned: HashSet<String>,
-    /// When the latest message was sent whose outcome the broker has told.
+    /// When the latest message with a known outcome was sent.
     answered: Option<Instant>,
     /// While a message is overdue: whether the broker still answers.
     probe: Option<Pin<Box<dyn Future<Output = bool> + Send>>>,
@@ -49,7 +49,7 @@ struct Sent<T> {
 
 /// Why a message is overdue.
 enum Overdue {
-    /// A queue does not take it.
+    /// A queue does not accept it.
     Late,
     /// The broker blocks publishers.
     Blocked,
@@ -57,7 +57,7 @@ enum Overdue {
     Silent,
 }
 
-/// Messages and what happened to them.
+/// Messages and their outcomes.
 pub type Outcomes<T> = Vec<(T, Result<(), Unpublished>)>;
 
 impl<T> Pipeline<T> {
@@ -118,13 +118,13 @@ impl<T> Pipeline<T> {
 
     /// Waits until the outcome of some messages is known. A message that is not confirmed within `amqp.publish_timeout`
     /// is late, if the broker answers otherwise. While it blocks the connection none is, and this returns nothing. Waits
-    /// for ever while nothing is in flight. It can be canceled.
+    /// forever while nothing is in flight. It can be canceled.
     ///
     /// # Errors
     /// When the connection is lost; as with [`Self::send`].
     pub async fn settled(&mut self) -> Result<Outcomes<T>, PublishError> {
         if self.gathered.is_empty() && !self.wait().await? {
-            // What has arrived meanwhile is not late.
+            // Confirms that have arrived are not late.
             self.gather()?;
             if self.gathered.is_empty() {
                 let until = Instant::now().checked_sub(self.publisher.timeout());
@@ -162,7 +162,7 @@ impl<T> Pipeline<T> {
         self.open.is_empty()
     }
 
-    /// When the latest message was sent whose outcome the broker has told. It holds up what was sent before and has none.
+    /// When the latest message with a known outcome was sent. Earlier messages without an outcome are held up.
     #[must_use]
     pub fn answered(&self) -> Option<Instant> {
         self.answered
@@ -179,7 +179,7 @@ impl<T> Pipeline<T> {
         outcomes
     }
 
-    /// Whether so many messages are late that nothing more should be sent over this connection.
+    /// Whether too many messages are late to send more over this connection.
     #[must_use]
     pub fn is_worn(&self) -> bool {
         self.confirms.len() > MAX_LATE + self.open.len()

@@ -63,7 +63,7 @@ pub fn to_text(properties: &BasicProperties) -> String {
     text
 }
 
-/// What a property is written from.
+/// The source of a property.
 enum Member<'a> {
     Value(&'a Value),
     Table(&'a FieldTable),
@@ -220,7 +220,7 @@ fn write_typed(text: &mut String, value: &AMQPValue, depth: usize) {
     }
 }
 
-/// A value without others within. Those that are nested too deep are void.
+/// A value without nested ones. Values nested too deep are void.
 fn leaf(value: &AMQPValue) -> Value {
     match value {
         AMQPValue::Boolean(value) => json!({ "bool": value }),

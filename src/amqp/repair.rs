@@ -1,10 +1,10 @@
 //! Repairs frames from the broker that the client library cannot read, in place and at the same length.
 //!
-//! `RabbitMQ` passes on names and keys that are not UTF-8, and tables nested thousands deep in a header. The
-//! library closes the connection on the former and overflows its stack on the latter, and again with every
-//! redelivery, so one message would stop all work forever. The repair replaces a byte that is not UTF-8 with
-//! `?`, and turns a table that is nested too deep into a byte array. It never touches bodies and long
-//! strings, where the library accepts any bytes.
+//! `RabbitMQ` passes on names and keys that are not UTF-8, and headers with tables nested thousands deep. The library
+//! closes the connection on the former and overflows its stack on the latter. Both return with every redelivery, so
+//! one message would stop all work forever. The repair replaces a byte that is not UTF-8 with `?`, and turns a table
+//! that is nested too deep into a byte array. It does not touch bodies and long strings, where the library accepts
+//! any bytes.
 
 /// Maximum nesting of tables and arrays. Deeper than what `properties` stores.
 const MAX_DEPTH: usize = 32;

@@ -1,5 +1,5 @@
 //! The stream between the broker and the client library. It repairs incoming frames (see `repair`), stops before a
-//! message for which there is no room (see `inbox`), and passes outgoing bytes unchanged.
+//! message that does not fit (see `inbox`), and passes outgoing bytes unchanged.
 
 use std::{
     future::Future,
@@ -94,7 +94,7 @@ pub(super) struct Repaired<S> {
 /// Limits what is read.
 struct Limited {
     inbox: Inbox,
-    /// The frame behind `ready` begins a message for which there is no room.
+    /// The frame behind `ready` begins a message that does not fit.
     is_full: bool,
     /// Until the next heartbeat in place of the broker's.
     pulse: Pin<Box<Sleep>>,
@@ -112,7 +112,7 @@ impl<S> Repaired<S> {
         Self { inner, chunk, arrived: Vec::new(), ready: 0, passing: 0, limited }
     }
 
-    /// Repairs complete frames and moves `ready` behind them, up to a message for which there is no room.
+    /// Repairs complete frames and moves `ready` behind them, up to a message that does not fit.
     fn advance(&mut self, context: &Context<'_>) {
         loop {
             let Some(waiting) = self.arrived.get_mut(self.ready..) else { return };
@@ -152,7 +152,7 @@ impl<S> Repaired<S> {
         }
     }
 
-    /// Waits until it is time for a heartbeat, and inserts it before the message for which there is no room. Ready at
+    /// Waits until it is time for a heartbeat, and inserts it before the message that does not fit. Ready at
     /// once if there is room now.
     fn poll_pulse(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some(limited) = self.limited.as_mut().filter(|limited| limited.is_full) else {

@@ -1,6 +1,6 @@
-//! The life of a process: it runs named tasks until a signal, the stop token or the unexpected exit of a task,
-//! then drains them within the grace period. Servers answer until the other tasks have ended. A second signal ends it at
-//! once.
+//! The life of a process. Runs named tasks until a signal, the stop token or the unexpected exit of a task, then
+//! drains them within the grace period. Servers answer until the other tasks have ended. A second signal ends the
+//! process at once.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -36,7 +36,7 @@ pub(super) async fn run(
         () = stop.cancelled() => Ok(()),
         error = supervise(&mut tasks, start) => Err(error),
     };
-    info!(grace_ms = grace.as_millis(), "stopping; work in progress is finished first");
+    info!(grace_ms = grace.as_millis(), "stopping; finishing work in progress first");
     // First of all: nobody should send it requests any more.
     stopping();
     stop.cancel();

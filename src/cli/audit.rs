@@ -38,10 +38,10 @@ pub(super) struct List {
     /// Only changes of this kind
     #[arg(long, value_parser = PossibleValuesParser::new(ACTIONS))]
     action: Option<String>,
-    /// Only changes in this company; '' selects those that concern none
+    /// Only changes in this company; '' selects changes without a company
     #[arg(long)]
     company: Option<String>,
-    /// Only changes of what has this whole id: a dead letter, delivery, endpoint, contact, or the signature of a group
+    /// Only changes of the object with this whole id: a dead letter, delivery, endpoint or contact, or the signature of a group
     #[arg(long, value_name = "ID")]
     object: Option<String>,
     /// Only changes since a time (2026-11-22T10:00:00Z) or within a duration (24h)

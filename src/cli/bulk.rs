@@ -47,7 +47,7 @@ pub(super) trait Select: Args + Debug {
     /// The key whose id is `id` or begins with it.
     async fn resolve(&self, database: &Database, id: &str) -> anyhow::Result<Key>;
 
-    /// What the filters mean now.
+    /// What the filters select now.
     async fn filter(&self, database: &Database) -> anyhow::Result<Self::Filter>;
 
     /// The maximum number of a filter.
@@ -112,7 +112,7 @@ impl<S: Select> Bulk<S> {
     }
 
     /// # Errors
-    /// When the selection makes no sense, or nobody can be asked.
+    /// When the selection is invalid, or confirmation is impossible.
     pub(super) fn check_before(&self, verb: &str) -> Result<(), Usage> {
         self.check()?;
         if !self.dry_run && !self.yes && !std::io::stdin().is_terminal() {
@@ -148,7 +148,7 @@ impl<S: Select> Bulk<S> {
         Ok(Some(keys))
     }
 
-    /// Asks whether to go on with so many, unless that is settled.
+    /// Asks for confirmation of the count, unless it was given.
     ///
     /// # Errors
     /// When the answer is not yes.

@@ -1,4 +1,4 @@
-//! Before a change: who decides on it, and whether they confirm it.
+//! Before a change: who makes it, and whether they confirm it.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _, stderr, stdin};
 
@@ -8,10 +8,10 @@ use crate::operator::audit::{Actor, Via};
 /// Who changes something, and why: options of every command that does.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct Who {
-    /// Who decides; recorded with the change [default: the user of this session]
+    /// Who makes the change; recorded with it [default: the user of this session]
     #[arg(long, value_name = "NAME")]
     operator: Option<String>,
-    /// Why; recorded with the change. Name no person in it
+    /// Why; recorded with the change. Do not name a person in it
     #[arg(long, value_name = "TEXT")]
     because: Option<String>,
 }

@@ -32,7 +32,7 @@ pub(super) enum Command {
     /// List dead letters, newest first; without --state only open and replaying ones
     #[command(after_help = "Example: contact-relay dead-letter list --reason webhook_exhausted --since 24h")]
     List(List),
-    /// Count open and replaying dead letters by what they have in common: stage, reason, trigger, endpoint and message
+    /// Group open and replaying dead letters by stage, reason, trigger, endpoint and message, with counts
     #[command(after_help = "Example: contact-relay dead-letter groups --company acme --since 24h")]
     Groups(groups::Groups),
     /// Show one dead letter in full, with the body and properties of its message
@@ -49,13 +49,13 @@ pub(super) enum Command {
     /// Reopen discarded dead letters, and the webhook deliveries behind them
     #[command(after_help = RESTORE_HELP)]
     Restore(Bulk<DeadLetters>),
-    /// Write what is known about a group of dead letters, for those who see it next
+    /// Write a note on a group of dead letters, for the operators who see it next
     #[command(after_help = groups::NOTE_HELP)]
     Note(groups::Note),
-    /// Write dead letters whole to standard output, one JSON object per line
+    /// Export complete dead letters to standard output, one JSON object per line
     #[command(after_help = transfer::EXPORT_HELP)]
     Export(transfer::Exporting),
-    /// Put exported dead letters back
+    /// Import exported dead letters
     #[command(after_help = transfer::IMPORT_HELP)]
     Import(transfer::Importing),
 }
@@ -93,7 +93,7 @@ pub(super) struct List {
 /// The option to continue a listing.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(super) struct Paging {
-    /// Continue after the place that an earlier listing named
+    /// Continue after this cursor of an earlier listing
     #[arg(long, value_name = "CURSOR")]
     pub(super) after: Option<Cursor>,
 }

@@ -22,7 +22,6 @@ use crate::{
     postgres::Database,
     settings::Settings,
 };
-pub(super) use resend::wake;
 use select::Filters;
 pub(super) use show::{attempt_text, request_text};
 

@@ -8,7 +8,6 @@ use clap::Subcommand;
 
 use super::{
     confirm::Who,
-    delivery,
     exit::Exit,
     output::{self, Output, moment, printable},
     value::variant,
@@ -157,11 +156,8 @@ async fn change(
 ) -> anyhow::Result<Exit> {
     let actor = who.actor()?;
     let key = one.key(database).await?;
-    let changed = endpoints::change(database, &actor, &key, change).await.context("nothing was changed")?;
-    let sends_again = change != Change::Pause;
-    if changed.changed && sends_again && changed.endpoint.waiting > 0 {
-        delivery::wake(settings).await;
-    }
+    let changed = endpoints::change(database, &settings.amqp, &actor, &key, change).await;
+    let changed = changed.context("nothing was changed")?;
     output::report(one.output.format, &changed, |changed| as_text(changed, change))?;
     Ok(Exit::Done)
 }

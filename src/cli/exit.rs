@@ -1,4 +1,4 @@
-//! Exit codes, and the one mapping from errors to them.
+//! Exit codes, and the only mapping from errors to them.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Traces of a command: exported while it works, to the collector of the settings.
+//! Traces of a command: exported while it works, to the collector in the settings.
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +18,7 @@ pub(super) struct Traces {
 }
 
 impl Traces {
-    /// Begins to export. A collector that cannot be used is worth a note, and no command.
+    /// Begins to export. An unusable collector is worth a note, but fails no command.
     pub(super) fn start(settings: &Settings) -> Self {
         let stop = CancellationToken::new();
         match otlp::start(&settings.telemetry, &settings.amqp.namespace, &Metrics::new()) {
@@ -38,11 +38,11 @@ impl Traces {
         self.recorder.clone()
     }
 
-    /// Exports what is left, for at most some seconds.
+    /// Exports the rest, for at most some seconds.
     pub(super) async fn end(self) {
         self.stop.cancel();
         if let Some(exporting) = self.exporting {
-            // It says itself what it could not export.
+            // It logs what it could not export.
             drop(exporting.await);
         }
     }

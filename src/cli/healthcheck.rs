@@ -1,4 +1,4 @@
-//! `healthcheck`: asks the service of this host or container whether it is ready.
+//! `healthcheck`: asks the service on this host or in this container whether it is ready.
 
 use std::{
     io,

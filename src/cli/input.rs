@@ -1,4 +1,4 @@
-//! Reads the files that people hand to commands, whatever program wrote them.
+//! Reads files that people pass to commands, in the encodings that common programs write.
 
 use std::{
     fs,

@@ -28,19 +28,19 @@ use crate::{
 /// Rows of a listing without `--limit`.
 const DEFAULT_LIMIT: u32 = 100;
 
-/// Said of a running operation that no process works on.
+/// The remark on a running operation that no process works on.
 const WAITS: &str = "for a process with the role dead-letter";
 
-/// Time between two looks at the progress of another process.
+/// Time between two checks of another process's progress.
 const WATCH_INTERVAL: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// List operations, newest first
     List(List),
-    /// Show one operation, and what came of its items
+    /// Show one operation, and the outcome of its items
     Show(Show),
-    /// Run an operation that was planned, and work on it, or watch the process that does, until it ends
+    /// Run a planned operation, and work on it, or watch the process that does, until it ends
     #[command(after_help = RUN_HELP)]
     Run(Run),
     /// Pause a running operation between two items
@@ -48,7 +48,7 @@ pub(super) enum Command {
     /// Resume a paused operation and work on it, or watch the process that does, until it ends
     #[command(after_help = RUN_HELP)]
     Resume(Resume),
-    /// End an operation; the items that have no outcome stay as they are
+    /// End an operation; items without an outcome stay as they are
     Cancel(Changing),
 }
 
@@ -61,7 +61,7 @@ pub(super) struct List {
     /// At most N
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=500))]
     limit: Option<u32>,
-    /// Continue after the place that an earlier listing named
+    /// Continue after this cursor of an earlier listing
     #[arg(long, value_name = "CURSOR")]
     after: Option<Cursor>,
     #[command(flatten)]
@@ -78,7 +78,7 @@ pub(super) struct Show {
     /// Items after the one with this position
     #[arg(long, value_name = "N", default_value_t = 0)]
     after: u32,
-    /// Only items of which this came
+    /// Only items with this outcome
     #[arg(long, value_parser = variant::<ItemResult>(), requires = "items")]
     outcome: Option<ItemResult>,
     /// Only items whose dead letter or delivery is in this state now
@@ -102,7 +102,7 @@ pub(super) struct Changing {
 pub(super) struct Run {
     #[command(flatten)]
     of: Changing,
-    /// Maximum per second, instead of what was planned
+    /// Maximum per second, instead of the planned rate
     #[arg(long, value_name = "N")]
     rate: Option<NonZeroU32>,
     /// Do 1, then 10, then 100 before all others, and pause if most of them fail again

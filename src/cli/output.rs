@@ -91,7 +91,7 @@ pub(super) fn listing<T: Serialize, const N: usize>(
     list.end()
 }
 
-/// A list that is printed while it is read, part by part. Each part has a table of its own, the first one with names.
+/// A list that is printed while it is read, part by part. Each part has its own table, the first one with column names.
 pub(super) struct Rows<'a, const N: usize> {
     format: Format,
     columns: [&'a str; N],

@@ -1,4 +1,4 @@
-//! What a command needs before it begins: nothing, the settings, or the database as well. The type of its
+//! What a command needs before it starts: nothing, the settings, or the settings and the database. The type of its
 //! function says which.
 
 use std::path::PathBuf;
@@ -53,7 +53,7 @@ impl Start {
         block_on(&quiet(&effective), command(&effective.settings))
     }
 
-    /// Runs a command that needs the database, whatever its schema is, and the settings.
+    /// Runs a command that needs the settings and the database, with any schema.
     pub(super) fn with_any_schema(
         &self,
         command: impl AsyncFnOnce(&Database, &Settings) -> anyhow::Result<Exit>,

@@ -1,20 +1,21 @@
 //! `trigger check|preview`: nothing is published, stored or sent.
 
-mod definition;
+mod file;
 mod preview;
 
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use serde::Serialize;
 
 use super::{
     exit::Exit,
     output::{self, Output},
     start::Start,
 };
-use crate::{domain::contact::placeholder::Placeholders, settings::Settings, telemetry};
-use definition::NotJson;
+use crate::{
+    operator::check::{self, Finding},
+    settings::Settings,
+};
 use preview::preview;
 
 #[derive(Debug, Subcommand)]
@@ -55,23 +56,6 @@ pub(super) struct Preview {
     output: Output,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, strum::IntoStaticStr)]
-#[serde(rename_all = "lowercase")]
-#[strum(serialize_all = "lowercase")]
-enum Severity {
-    Error,
-    Warning,
-}
-
-/// One remark for the trigger's author.
-#[derive(Debug, Serialize)]
-struct Finding {
-    severity: Severity,
-    /// JSON pointer (RFC 6901) into the file.
-    place: String,
-    message: String,
-}
-
 pub(super) fn run(command: &Command, start: &Start) -> anyhow::Result<Exit> {
     match command {
         Command::Check(args) => check(args, &start.settings()?.settings),
@@ -81,23 +65,14 @@ pub(super) fn run(command: &Command, start: &Start) -> anyhow::Result<Exit> {
 
 /// Checks a definition and prints the findings.
 fn check(args: &Check, settings: &Settings) -> anyhow::Result<Exit> {
-    let placeholders = Placeholders::new(&settings.placeholders);
-    let lint = |found: &definition::Found| definition::lint(found, &placeholders);
-    let findings: Vec<Finding> = match definition::read(&args.file) {
-        Ok(text) => definition::find(&text)?.iter().flat_map(lint).collect(),
-        Err(error) => {
-            let message = telemetry::chain(&error.downcast::<NotJson>()?);
-            vec![Finding { severity: Severity::Error, place: String::new(), message }]
-        }
-    };
+    let findings = check::check(&file::text(&args.file)?, settings);
     if findings.is_empty() && args.output.format == output::Format::Table {
         output::line("the definition is fine")?;
         return Ok(Exit::Done);
     }
-    output::listing(args.output.format, ["", "place", "message"], &findings, |finding| {
+    output::listing(args.output.format, ["", "place", "message"], &findings, |finding: &Finding| {
         let severity: &str = finding.severity.into();
         [severity.to_owned(), finding.place.clone(), finding.message.clone()]
     })?;
-    let wrong = findings.iter().any(|finding| finding.severity == Severity::Error);
-    Ok(if wrong { Exit::Failed } else { Exit::Done })
+    Ok(if check::is_accepted(&findings) { Exit::Done } else { Exit::Failed })
 }

@@ -23,6 +23,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 /// Maximum number of parameters or fields. The largest form of a page has a fourth of them.
 const MAX_PARAMS: usize = 2000;
 
+/// The field in which a form of ours sends the token of its session. The check of the route has read it.
+pub(super) const CSRF_FIELD: &str = "csrf";
+
 /// How the addresses begin that programs use.
 const API: &str = "/api/";
 
@@ -45,12 +48,12 @@ pub(super) async fn read(parts: &Parts, body: Body) -> Result<Bytes, Problem> {
     all.unwrap_or_else(|_| Err(Problem::new(Kind::RequestTimeout, "the body did not arrive in time")))
 }
 
-/// Into one buffer: a client may send each byte in a frame of its own, which costs many times its size.
+/// Into one buffer: a client may send each byte in its own frame, which costs many times its size.
 async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Problem::new(Kind::InvalidRequest, "the body ended early"))?;
-        // Trailers are of no use.
+        // Trailers are ignored.
         let Ok(data) = frame.into_data() else { continue };
         if data.len() > limit - all.len() {
             return Err(too_large(limit));
@@ -106,7 +109,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 
 /// The parameters of a query, or the fields of a form. Each is taken by its name; [`Params::end`] refuses those that
 /// nobody took.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Params {
     pairs: Vec<(String, String)>,
     known: BTreeSet<&'static str>,
@@ -122,7 +125,18 @@ impl Params {
             let detail = format!("there may be at most {MAX_PARAMS} parameters");
             return Err(Problem::new(Kind::InvalidRequest, detail));
         }
-        Ok(Self { pairs, known: BTreeSet::new() })
+        Ok(Self::of(pairs))
+    }
+
+    /// These fields.
+    pub(super) const fn of(pairs: Vec<(String, String)>) -> Self {
+        Self { pairs, known: BTreeSet::new() }
+    }
+
+    /// The fields of a form of ours.
+    pub(super) fn of_form(mut self) -> Self {
+        self.known.insert(CSRF_FIELD);
+        self
     }
 
     /// Every value of `name`. An empty one counts as not given: a form sends its empty fields.
@@ -156,7 +170,7 @@ impl Params {
         parse(&text).map(Some).ok_or_else(|| Problem::invalid(name, format!("expected {expected}")))
     }
 
-    /// Refuses parameters that nobody took: a filter with a typing error must not select everything.
+    /// Refuses parameters that were not taken: a mistyped filter must not select everything.
     ///
     /// # Errors
     /// When there is one.
@@ -200,7 +214,7 @@ impl<S: Sync> FromRequest<S> for Form {
             let detail = "send a form with the header `content-type: application/x-www-form-urlencoded`";
             return Err(Problem::new(Kind::UnsupportedMediaType, detail));
         }
-        Params::new(&read(&parts, body).await?).map(Self)
+        Params::new(&read(&parts, body).await?).map(|params| Self(params.of_form()))
     }
 }
 

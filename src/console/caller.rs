@@ -1,4 +1,4 @@
-//! Who sends a request: the bearer of a token, or a session of the console.
+//! Who sends a request: the holder of a token, or a session of the console.
 
 use axum::{
     extract::FromRequestParts,
@@ -21,7 +21,7 @@ use crate::{
 /// The cookie of a session.
 pub(super) const COOKIE: &str = "contact_relay_session";
 
-/// Who sends a request. A handler that takes it has a caller whose role its route accepts.
+/// Who sends a request. A handler with this parameter has a caller whose role its route accepts.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     /// Their name, for the audit.
@@ -36,6 +36,15 @@ impl Caller {
     /// Whether they may do what this role may.
     pub(super) fn is(&self, role: Role) -> bool {
         self.role >= role
+    }
+
+    /// The caller as the actor of a change, with their reason.
+    ///
+    /// # Errors
+    /// When the reason cannot be recorded.
+    pub(super) fn because(&self, reason: Option<&str>) -> Result<Actor, Problem> {
+        let actor = self.actor.clone().because(reason);
+        actor.map_err(|error| Problem::invalid("reason", error.to_string()))
     }
 
     /// Reads the token, or without one the session, of a request.
@@ -68,7 +77,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        // Only open routes have none.
+        // Only open routes lack it.
         parts.extensions.get().cloned().ok_or_else(|| unauthenticated("this needs a token"))
     }
 }

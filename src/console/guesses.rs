@@ -1,8 +1,8 @@
-//! Failed sign-ins: they are logged, counted and slowed.
+//! Failed sign-ins are logged, counted and slowed down.
 //!
-//! Each peer may fail a number of times at once and then ever so often; its further attempts wait, and those that would
-//! wait for long are refused. A token that is long and valid never waits: nobody finds one by guessing, and others may share
-//! the address of whoever fails (a proxy).
+//! Each peer has a burst of failures and then a rate. Further attempts wait, and are refused if they would wait too
+//! long. A valid, long token never waits: guessing cannot find one, and its holder may share an address (a proxy)
+//! with somebody who fails.
 
 use std::{
     collections::HashMap,
@@ -25,19 +25,19 @@ const FREE: u32 = 40;
 /// The time between two attempts of a peer that has used up the free ones.
 const PACE: Duration = Duration::from_millis(250);
 
-/// How long an attempt may wait. One that would wait for longer is refused.
+/// How long an attempt may wait. One that would wait longer is refused.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
 /// How often a peer's failures are logged.
 const LOG_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Maximum number of peers that are remembered. All others are counted as one.
+/// Maximum number of remembered peers. All others count as one.
 const MAX_PEERS: usize = 4096;
 
 /// Maximum number of lines in the log within [`LOG_INTERVAL`].
 const MAX_LINES: u32 = 30;
 
-/// All failures of late.
+/// All recent failures.
 pub(super) struct Guesses {
     metrics: Arc<Metrics>,
     state: Mutex<State>,
@@ -45,9 +45,9 @@ pub(super) struct Guesses {
 
 #[derive(Default)]
 struct State {
-    /// `None` is everybody for whom there was no room.
+    /// `None` is the entry of all peers beyond the limit.
     peers: HashMap<Option<Peer>, Record>,
-    /// Begins anew after [`LOG_INTERVAL`].
+    /// Restarts after [`LOG_INTERVAL`].
     lines: (Option<Instant>, u32),
 }
 
@@ -65,10 +65,10 @@ impl Guesses {
         Self { metrics, state: Mutex::default() }
     }
 
-    /// Whom `find` knows by what was shown.
+    /// The holder that `find` returns for the token or code.
     ///
     /// # Errors
-    /// When `find` knows nobody by it, or the peer has failed too often.
+    /// When `find` returns none, or the peer has failed too often.
     pub(super) async fn admit(
         &self,
         peer: Peer,
@@ -153,7 +153,7 @@ impl State {
     fn of(&mut self, peer: Peer, now: Instant) -> &mut Record {
         let mut key = Some(peer);
         if !self.peers.contains_key(&key) && self.peers.len() >= MAX_PEERS {
-            // Whoever was logged of late is remembered, too, or the log would name them again.
+            // Recently logged peers are remembered, too, or the log would name them again.
             self.peers.retain(|_, record| {
                 record.forgotten_at > now
                     || record.logged_at.is_some_and(|at| now.saturating_duration_since(at) <= LOG_INTERVAL)

@@ -1,7 +1,7 @@
-//! The open connections: how many there may be, and which one leaves when another one needs its place.
+//! The open connections: how many there may be, and which one is closed when a new one needs its place.
 //!
-//! A place is never refused to a newcomer. The peer with the most connections gives one up: the one that has waited longest
-//! for its client. So whoever opens hundreds of connections closes their own, and a probe is answered meanwhile.
+//! A new connection is never refused. The peer with the most connections loses the one that has waited longest for
+//! its client. So a client that opens hundreds of connections closes its own, and probes are still answered.
 
 use std::{
     collections::HashMap,
@@ -77,7 +77,7 @@ impl Guests {
         Self { places: Arc::new(Semaphore::new(places)), open: Arc::default() }
     }
 
-    /// A place for a new connection. If there is none, another connection leaves. `None` never happens: the places are
+    /// A place for a new connection. If none is free, another connection is closed. `None` never happens: the places are
     /// never closed.
     pub(super) async fn admit(&self, peer: Peer) -> Option<Guest> {
         let place = if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
@@ -99,7 +99,7 @@ impl Open {
         self.turn
     }
 
-    /// Asks one connection to leave.
+    /// Closes one connection.
     fn dismiss(&mut self) {
         let mut counts: HashMap<Peer, usize> = HashMap::new();
         for guest in self.guests.values() {
@@ -160,7 +160,7 @@ mod tests {
         Peer(IpAddr::from([192, 0, 2, number]))
     }
 
-    /// Drops the guests that were asked to leave, as their connections do, until the newcomer has its place.
+    /// Drops the guests whose connections are to be closed, until the newcomer has its place.
     async fn admit(guests: &Guests, present: &mut Vec<Guest>, number: u8) -> Vec<u8> {
         let arrives = guests.admit(peer(number));
         tokio::pin!(arrives);

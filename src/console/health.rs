@@ -1,6 +1,6 @@
 //! `/healthz`: the process is alive. `/readyz`: whether every component is ready, and if not, why.
 //!
-//! Liveness does not depend on broker or database: restarting a worker does not end an outage.
+//! Liveness does not depend on broker or database, because a restart would not end their outage.
 
 use axum::{Router, extract::State, http::StatusCode, http::header, response::IntoResponse, routing::get};
 

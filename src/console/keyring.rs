@@ -1,8 +1,8 @@
 //! The tokens that open the console, and the sessions that they sign.
 //!
-//! A session is stateless: the name of its token, its end, and an HMAC with a key that is derived from the token. So any
-//! process accepts it, and it ends with its token. Tokens are compared by their hashes, all of them each time, so the time
-//! that an answer takes says nothing about them.
+//! A session is stateless: the name of its token, its expiry, and an HMAC with a key derived from the token. So any
+//! process accepts it, and it ends with its token. A token is compared by hash with all tokens each time, so the
+//! response time reveals nothing.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -36,7 +36,7 @@ struct Link {
     bearer: Bearer,
 }
 
-/// Whom a token names, and what they may do.
+/// The holder of a token, and their role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Bearer {
     pub(super) name: String,
@@ -50,7 +50,7 @@ pub(super) struct Session {
     pub(super) csrf: String,
 }
 
-/// A secret that opens the console once, as the bearer of the token with this name.
+/// A secret that opens the console once, as the holder of the token with this name.
 #[derive(Clone, Debug)]
 pub struct OneTimeCode {
     /// The secret part of the link.
@@ -78,7 +78,7 @@ impl Keyring {
     pub(super) fn bearer(&self, token: &[u8]) -> Option<Bearer> {
         let given = digest(token);
         let mut found = None;
-        // Without an early end: the time must not depend on the place of the token.
+        // Without an early exit: the time must not depend on the place of the token.
         for token in &self.tokens {
             if bool::from(token.digest.ct_eq(&given)) {
                 found = Some(&token.bearer);

@@ -1,4 +1,4 @@
-//! `/metrics`: what the process measures, for Prometheus. Needs no token, and touches nothing but memory.
+//! `/metrics`: the metrics of the process, for Prometheus. Needs no token, and reads memory only.
 
 use std::sync::Arc;
 

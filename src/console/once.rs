@@ -1,7 +1,8 @@
-//! Changes that a client may repeat: with the same `Idempotency-Key`, a change happens once.
+//! Makes changes repeatable: with the same `Idempotency-Key`, a change happens once.
 //!
-//! The key is taken before the change begins, in a transaction of its own. So a request whose process died in between keeps
-//! its key, and nobody knows what it did: its repetition is refused, never run again. What changed nothing releases its key.
+//! The key is taken before the change begins, in its own transaction. If the process dies in between, the key stays
+//! taken: nobody knows what was done, so a repetition is refused, never run. A request that changed nothing releases
+//! its key.
 
 use axum::{
     body::{Body, Bytes, HttpBody as _, to_bytes},
@@ -26,7 +27,7 @@ pub(super) const HEADER: &str = "idempotency-key";
 /// Maximum size of an answer that is kept.
 const MAX_ANSWER: usize = 1 << 20;
 
-/// After so many seconds, a request without an answer is taken for dead.
+/// After this many seconds, a request without an answer counts as dead.
 const PRESUMED_DEAD: i64 = 300;
 
 /// Marks a response that must not be kept, because it has personal data or secrets.
@@ -134,7 +135,7 @@ async fn keep(shared: &Shared, caller: &str, key: &str, response: Response) -> R
     if !status.is_success() {
         let problem = response.extensions().get::<Problem>();
         let is_unchanged = problem.map_or(!status.is_server_error(), |problem| problem.is_unchanged);
-        // It may have changed something. Repeated with the same key, it would not say so.
+        // It may have changed something, which a repetition with the same key would not report.
         if !is_unchanged {
             return Ok(response);
         }
@@ -149,7 +150,7 @@ async fn keep(shared: &Shared, caller: &str, key: &str, response: Response) -> R
     let finish =
         async |conn: &mut sqlx::PgConnection| store::finish(conn, caller, key, status.as_u16(), answer).await;
     if let Err(error) = shared.database.unit(finish).await {
-        // The change is made. A repetition learns that nobody knows its end.
+        // The change is made. A repetition learns that its outcome is unknown.
         tracing::warn!(error = crate::telemetry::chain(&error), "could not keep the answer of a request");
     }
     Ok(response)

@@ -1,7 +1,7 @@
-//! Whose page a request may come from, and under which name the server was asked.
+//! Which sites' pages may send a request, and under which host name.
 //!
-//! The browser tells where a request comes from (`Sec-Fetch-Site`, `Origin`), and which name its user believes to talk to
-//! (`Host`). A name that is not ours may belong to a stranger who lets it point here (DNS rebinding).
+//! The browser says where a request comes from (`Sec-Fetch-Site`, `Origin`) and which host its user sees (`Host`). An
+//! unknown host name may belong to a stranger who points it here (DNS rebinding).
 
 use std::net::IpAddr;
 
@@ -23,7 +23,7 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// Refuses requests for other hosts and from other origins, and says what browsers may do with the responses.
+/// Refuses requests for other hosts and from other origins, and sets the headers that limit what browsers do with the responses.
 pub(super) async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     let checked = check(&shared.settings.http.hosts, request.headers());
     let mut response = match checked {
@@ -42,12 +42,12 @@ pub(super) async fn guard(State(shared): State<Shared>, request: Request, next: 
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    // A stylesheet whose name has its hash may say otherwise.
+    // A stylesheet with a hash in its name may override this.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
-/// Says what browsers and proxies may do with the responses of routes that are open to everybody.
+/// Sets the headers that limit what browsers and proxies do with the responses of open routes.
 pub(super) async fn open(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -72,7 +72,7 @@ fn check(hosts: &[String], headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// Refuses a request that the page of another site has sent. A client that is no browser sends none of these headers.
+/// Refuses a request that the page of another site has sent. A client that is not a browser sends none of these headers.
 ///
 /// # Errors
 /// When it has.

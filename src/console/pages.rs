@@ -1,5 +1,5 @@
-//! The console's pages: HTML from templates, which escape all that strangers chose. They work without script, and every
-//! change is a form that is posted and answered with a redirect. Nothing here decides what a change does.
+//! The console's pages: HTML from templates, which escape all text from strangers. Pages work without JavaScript:
+//! every change is a form that is posted and answered with a redirect. Nothing here decides what a change does.
 
 mod assets;
 mod attempts;
@@ -50,6 +50,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::form("/dead-letters/export", Role::Admin, transfer::export),
         Route::page("/dead-letters/import", Role::Admin, transfer::show),
         Route::form("/dead-letters/import", Role::Admin, transfer::import),
+        Route::form("/dead-letters/import/file", Role::Admin, transfer::upload),
         Route::form("/dead-letters/{id}/edit", Role::Editor, edit::edit),
         Route::form("/dead-letters/{id}/reveal", Role::Admin, dead_letter::reveal),
         Route::page("/operations", Role::Viewer, operations::list),

@@ -1,5 +1,5 @@
-//! A stream that fails once its peer has taken nothing for too long. Whoever sends a request and does not read the answer
-//! would otherwise keep the connection for ever.
+//! A stream that fails once its peer has accepted nothing for too long. Otherwise a client that sends a request and
+//! does not read the answer would keep the connection forever.
 
 use std::{
     io::{self, IoSlice},

@@ -1,6 +1,6 @@
 //! Errors as `application/problem+json` (RFC 9457).
 //!
-//! A problem says what is wrong with the request and what to do. It never holds personal data or secrets, other than what
+//! A problem says what is wrong with the request and what to do. It contains no personal data or secrets except what
 //! the request itself contained.
 
 use axum::{
@@ -26,9 +26,9 @@ pub(super) enum Kind {
     Unauthenticated,
     /// The role does not allow it.
     Forbidden,
-    /// The request may come from the page of a stranger.
+    /// The request may come from a stranger's page.
     ForeignOrigin,
-    /// No such route, or no such thing.
+    /// No such route or object.
     NotFound,
     /// The route has other methods.
     MethodNotAllowed,
@@ -44,7 +44,7 @@ pub(super) enum Kind {
     UnsupportedMediaType,
     /// The `Host` is not one of ours.
     UnknownHost,
-    /// The body is well-formed, but what it asks for makes no sense.
+    /// The body is well-formed, but its contents make no sense.
     Unprocessable,
     /// The `Idempotency-Key` was used for another request.
     IdempotencyKeyReused,
@@ -157,7 +157,7 @@ impl Problem {
         Self { is_unchanged: false, ..self }
     }
 
-    /// Logs an error of ours. The client learns nothing about it.
+    /// Logs an internal error. The client does not see it.
     pub(super) fn internal(error: &dyn std::error::Error) -> Self {
         tracing::error!(error = chain(error), "could not answer a request");
         Self::new(Kind::Internal, "the service failed; its log has the cause")
@@ -196,7 +196,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Of one transaction. Who had more than one, and did something in the others, adds [`Problem::unsure`].
+/// For one transaction. Callers with several, some of which changed something, add [`Problem::unsure`].
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
         let is_unchanged = changed_nothing(&error);
@@ -210,7 +210,7 @@ fn changed_nothing(error: &sqlx::Error) -> bool {
         // No connection could be had.
         sqlx::Error::PoolTimedOut => true,
         sqlx::Error::Database(refused) => {
-            // Connection exceptions, and those of a server that stops: they may have come in the place of the answer.
+            // Connection exceptions, and those of a stopping server: they may have replaced the answer.
             let code = refused.code();
             !code.is_some_and(|code| code.starts_with("08") || code.starts_with("57P"))
         }
@@ -232,7 +232,7 @@ impl Problem {
             (_, Some(code)) if ["08", "53", "57"].iter().any(|class| code.starts_with(class)) => {
                 "the database does not answer; try again"
             }
-            // Data exceptions: the value of a filter is no text or number of the database.
+            // Data exceptions: the database cannot read a filter's value as a text or number.
             (_, Some(code)) if code.starts_with("22") => {
                 return Self::new(Kind::InvalidRequest, "a value contains what the database cannot store");
             }

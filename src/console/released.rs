@@ -1,4 +1,4 @@
-//! Idempotency keys that are free again although the database has not been told.
+//! Idempotency keys that are free again, but still taken in the database.
 
 use std::{
     collections::HashSet,
@@ -9,7 +9,7 @@ use std::{
 const MAX_RELEASED: usize = 10_000;
 
 /// Keys of requests that changed nothing, but which the database could not release. Other
-/// processes take them for interrupted ones after a while.
+/// processes treat them as interrupted after a while.
 #[derive(Default)]
 pub(super) struct Released(Mutex<HashSet<(String, String)>>);
 

@@ -1,6 +1,6 @@
-//! The table of routes: the only way to add one, so that nobody can forget to say who may use it.
+//! The table of routes. It is the only way to add one, so nobody can forget to say who may use it.
 //!
-//! From the table come the router, the check of roles, the check of forms, and the tests that go through all routes.
+//! Router, role checks, form checks, and the tests over all routes use the table.
 
 use std::time::Duration;
 
@@ -17,20 +17,18 @@ use axum::{
 use url::form_urlencoded;
 
 use super::{
-    body,
+    body::{self, CSRF_FIELD},
     caller::Caller,
     keyring::is_same,
     once, origin,
     problem::{Kind as ProblemKind, Problem},
     shared::Shared,
+    upload,
 };
 use crate::{operator::audit::Via, settings::Role};
 
 /// The header in which a script sends the token of its session's forms.
 const CSRF_HEADER: &str = "x-csrf-token";
-
-/// The field in which a form sends it.
-pub(super) const CSRF_FIELD: &str = "csrf";
 
 /// Maximum size of the form with which anybody may sign in.
 const MAX_SIGN_IN: usize = 8 << 10;
@@ -65,7 +63,7 @@ pub struct RouteInfo {
     pub method: Method,
     /// With parameters as `{name}`.
     pub path: &'static str,
-    /// The least role that may use it; `None` if nobody needs to sign in.
+    /// The lowest role that may use it; `None` if no sign-in is needed.
     pub role: Option<Role>,
     /// Whether it changes anything.
     pub kind: Kind,
@@ -98,7 +96,7 @@ impl Route {
         Self { info, handler: on(MethodFilter::POST, handler) }
     }
 
-    /// `POST` of a request that only reads, because what it asks for must not be in an address.
+    /// `POST` of a request that only reads, because its parameters must not be in a URL.
     pub(super) fn query<T: 'static>(
         path: &'static str,
         role: Role,
@@ -109,7 +107,7 @@ impl Route {
         Self { info, handler: on(MethodFilter::POST, handler) }
     }
 
-    /// `GET`, answered with a page. Who is not signed in is sent to sign in first.
+    /// `GET`, answered with a page. Visitors who are not signed in are redirected to sign in first.
     pub(super) fn page<T: 'static>(path: &'static str, role: Role, handler: impl Handler<T, Shared>) -> Self {
         let info =
             RouteInfo { method: Method::GET, path, role: Some(role), kind: Kind::Read, face: Face::Page };
@@ -123,7 +121,7 @@ impl Route {
         Self { info, handler: on(MethodFilter::POST, handler) }
     }
 
-    /// `POST` of a form that only reads, because what it asks for must not be in an address.
+    /// `POST` of a form that only reads, because its parameters must not be in a URL.
     pub(super) fn ask<T: 'static>(path: &'static str, role: Role, handler: impl Handler<T, Shared>) -> Self {
         let info =
             RouteInfo { method: Method::POST, path, role: Some(role), kind: Kind::Read, face: Face::Page };
@@ -203,7 +201,7 @@ impl Gate {
         Ok(request)
     }
 
-    /// A person who only lacks a session is sent to sign in.
+    /// A person who only lacks a session is redirected to sign in.
     fn unauthenticated(&self, request: &Request, problem: Problem) -> Response {
         if self.info.face == Face::Api || request.headers().contains_key(header::AUTHORIZATION) {
             return problem.into_response();
@@ -215,7 +213,7 @@ impl Gate {
         Redirect::to(&format!("/sign-in{}", query.unwrap_or_default())).into_response()
     }
 
-    /// A change goes on when its client leaves: what is half done helps nobody.
+    /// A change continues when its client disconnects: half a change helps nobody.
     async fn run(self, request: Request, next: Next) -> Response {
         match self.info.kind {
             Kind::Change => {
@@ -250,6 +248,11 @@ async fn check_form(request: Request, csrf: &str) -> Result<Request, Problem> {
     if let Some(given) = request.headers().get(CSRF_HEADER) {
         let given = given.to_str().unwrap_or_default();
         return if is_same(given, csrf) { Ok(request) } else { Err(refused()) };
+    }
+    if upload::is_upload(request.headers()) {
+        let (mut fields, request) = upload::open(request).await?;
+        let given = fields.one(CSRF_FIELD)?.unwrap_or_default();
+        return if is_same(&given, csrf) { Ok(request) } else { Err(refused()) };
     }
     if !body::is_form(request.headers()) {
         return Err(refused());

@@ -1,4 +1,4 @@
-//! Accepts connections and bounds what one of them may cost: head, time and number.
+//! Accepts connections, and limits what they cost: head size, time and number.
 
 use std::{
     convert::Infallible,
@@ -30,13 +30,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What connections may cost.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
-    /// Maximum number of connections. For more, others leave.
+    /// Maximum number of connections. Beyond that, others are closed.
     pub(super) connections: usize,
     /// Maximum size of a request's head; more is answered with 431.
     pub(super) head: usize,
     /// How long a head may take to arrive, and a connection may be idle.
     pub(super) head_timeout: Duration,
-    /// How long a client may take nothing of an answer.
+    /// How long a client may accept nothing of an answer.
     pub(super) write_timeout: Duration,
     /// How long open requests may take after the stop.
     pub(super) drain: Duration,
@@ -80,7 +80,7 @@ async fn accept(
 
 /// Answers the requests of one connection, one after the other.
 async fn converse(stream: TcpStream, guest: Guest, routes: Router, stop: CancellationToken, limits: Limits) {
-    // A response is written at once, so nothing is gained by waiting for more to send.
+    // A response is written at once, so waiting for more to send gains nothing.
     let _ = stream.set_nodelay(true);
     let stream = TokioIo::new(Patient::new(stream, limits.write_timeout));
     let leave = guest.leave.clone();
@@ -96,7 +96,7 @@ async fn converse(stream: TcpStream, guest: Guest, routes: Router, stop: Cancell
             connection.await
         }
     };
-    // The client's fault, or its leaving; the next request has its own connection.
+    // The client's fault, or it disconnected; the next request has its own connection.
     if let Err(error) = ended {
         tracing::debug!(error = crate::telemetry::chain(&error), "a connection ended early");
     }

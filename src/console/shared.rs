@@ -1,4 +1,4 @@
-//! What every request of the API and the console may use.
+//! What every request handler of the API and the console can use.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,7 +26,7 @@ static OPERATIONS: Semaphore = Semaphore::const_new(16);
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) settings: Arc<Settings>,
-    /// A pool of its own, so that a slow search cannot slow down the workers.
+    /// A separate pool, so that a slow search cannot slow down the workers.
     pub(super) database: Database,
     /// For changes that need more time than a page has: unmerge and erase.
     pub(super) for_long_changes: Database,
@@ -34,7 +34,7 @@ pub(super) struct Shared {
     pub(super) guesses: Arc<Guesses>,
     /// The state of this process.
     pub(super) health: Health,
-    /// Changes that have begun. They go on when their client leaves, and the server waits for them when it stops.
+    /// Changes that have begun. They continue when their client disconnects, and the server waits for them when it stops.
     pub(super) changes: TaskTracker,
     pub(super) released: Arc<Released>,
     /// Places of previews. One that nobody waits for any more keeps its place until it ends.
@@ -42,7 +42,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Runs a preview on a thread for blocking work: a schema may take a while to compile.
+    /// Runs a preview or check on a thread for blocking work: a schema may take a while to compile.
     ///
     /// # Errors
     /// When too many others run.

@@ -15,7 +15,7 @@ use super::{
     keyring::{Bearer, Keyring, SESSION},
     pages::{self, SignIn},
     problem::{Kind, Problem},
-    route::{CSRF_FIELD, Route},
+    route::Route,
     shared::Shared,
 };
 use crate::{metrics::Proof, settings::Role};
@@ -24,7 +24,7 @@ use crate::{metrics::Proof, settings::Role};
 const CLOSED: &str =
     "Nobody has access: http.tokens is empty. Add an entry name:role:token and restart the service.";
 
-/// Why nobody at this address can sign in.
+/// Why sign-ins from this address fail.
 const LIMITED: &str = "Too many attempts from this address have failed. Try again in a minute.";
 
 pub(super) fn routes() -> Vec<Route> {
@@ -76,7 +76,7 @@ async fn follow(
     Path(code): Path<String>,
 ) -> Result<Response, Problem> {
     let gone =
-        || Problem::new(Kind::NotFound, "this link was used already, or is not ours; sign in at /sign-in");
+        || Problem::new(Kind::NotFound, "this link was already used, or is not ours; sign in at /sign-in");
     if method != Method::GET {
         return Err(gone());
     }
@@ -90,8 +90,7 @@ async fn follow(
     begin(&shared, &bearer, &headers, "/")
 }
 
-async fn leave(Form(mut form): Form) -> Result<Response, Problem> {
-    form.one(CSRF_FIELD)?;
+async fn leave(Form(form): Form) -> Result<Response, Problem> {
     form.end()?;
     let mut response = Redirect::to("/sign-in").into_response();
     set_cookie(&mut response, &cookie("", 0, false))?;

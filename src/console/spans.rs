@@ -1,6 +1,6 @@
 //! Spans of requests to the API and the console. Health checks and metrics have none: they come every few seconds.
 //!
-//! A span has the method, the route with names in the place of values, and the status; never the address itself, whose path
+//! A span has the method, the route with names in place of values, and the status. It never has the URL, whose path
 //! and query may name a person.
 
 use axum::{
@@ -53,7 +53,7 @@ fn method(method: &Method) -> &'static str {
     }
 }
 
-/// The span of a request that is not answered yet. If it never is, its client has left.
+/// The span of an unanswered request. If it is never answered, its client has disconnected.
 struct Open(Option<Span>);
 
 impl Open {

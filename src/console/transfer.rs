@@ -1,4 +1,5 @@
-//! Dead letters as lines of JSON: written to an answer and read from a body, neither of which is ever whole in memory.
+//! Dead letters as lines of JSON: streamed into an answer and read from a body, neither of which is ever whole in
+//! memory.
 
 use std::time::Duration;
 
@@ -65,13 +66,13 @@ pub(super) fn download(export: Export) -> Response {
 /// A file of lines that arrives while it is read.
 pub(super) struct File {
     body: Body,
-    /// What has arrived and was not taken.
+    /// Bytes that have arrived and were not taken.
     waiting: BytesMut,
     /// Bytes of `waiting` that have no line break.
     searched: usize,
     /// Bytes that have arrived.
     size: u64,
-    /// The rest of a line that was too long is passed over.
+    /// The rest of a line that was too long is skipped.
     is_skipping: bool,
 }
 
@@ -143,7 +144,7 @@ impl File {
     }
 }
 
-/// Imports a file line by line, or only says what would come of each line.
+/// Imports a file line by line, or only reports the outcome of each line.
 ///
 /// # Errors
 /// When the file or the database fails. What was imported before stays, and the file may be imported again.
@@ -171,7 +172,7 @@ pub(super) async fn import(
     }
 }
 
-/// The problem that ended an import, which says what has happened before.
+/// The problem that ended an import, with the outcome so far.
 fn stopped(mut problem: Problem, line: u64, tally: &Tally, is_dry: bool) -> Problem {
     if is_dry || tally.of(Outcome::Imported) == 0 {
         return problem;

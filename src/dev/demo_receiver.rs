@@ -1,6 +1,6 @@
 //! A webhook receiver on loopback that keeps the requests it receives and answers as their path asks.
 //!
-//! It plays a stranger's server in `dev` and in tests, so nothing here knows the service.
+//! It stands in for a stranger's server in `dev` and in tests, so nothing here knows the service.
 
 mod email;
 mod slack;

@@ -184,7 +184,7 @@ impl Services {
         if options.fresh {
             command.arg("--fresh");
         }
-        // A process group of its own: Ctrl-C reaches only this process, which then stops the holder.
+        // In its own process group: Ctrl-C reaches only this process, which then stops the holder.
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut holder = command.spawn().map_err(StartError::Holder)?;
         let (Some(input), Some(output)) = (holder.stdin.take(), holder.stdout.take()) else {

@@ -1,4 +1,4 @@
-//! Contacts: the update that one event gives, and the contact that all its updates add up to.
+//! Contacts: the update from one event, and the contact that results from all its updates.
 
 pub mod directory;
 pub mod erasure;
@@ -243,7 +243,7 @@ pub enum Operation {
     Created,
     /// A value changed, or another contact was merged into this one.
     Updated,
-    /// The contact has all the values already, or newer ones.
+    /// The contact already has all the values, or newer ones.
     Unchanged,
 }
 

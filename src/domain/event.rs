@@ -127,7 +127,7 @@ pub fn body_hash(body: &[u8]) -> [u8; 32] {
 
 /// Orders the values of a field: by event time, then event id, then step.
 ///
-/// The greatest stamp wins, in whatever order the events arrive.
+/// The greatest stamp wins, in any order of arrival.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Stamp {
     /// The event's `time`, UTC, to the nanosecond.

@@ -1,5 +1,5 @@
-//! Faults of a message: why it can never be processed as it is. An unreachable broker or database is an
-//! error of its adapter and never becomes a [`Fault`].
+//! Faults of a message: why it can never be processed as it is. An unreachable broker or database is an error of its
+//! adapter, never a [`Fault`].
 
 mod signature;
 

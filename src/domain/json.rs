@@ -1,11 +1,11 @@
-//! JSON of people whom nobody knows, which is read in one of two ways: as `serde_json` does, and strictly.
+//! Parses JSON from strangers in one of two ways: as `serde_json` does, and strictly.
 //!
-//! Read strictly, duplicate keys, NUL characters (which Postgres cannot store) and numbers beyond 64 bits are defects.
+//! Strictly, duplicate keys, NUL characters (which Postgres cannot store) and numbers beyond 64 bits are defects.
 //! `is_shallow` limits the nesting. Nothing here knows what the JSON means.
 //!
-//! `serde_json` takes an object with its own private key (`$serde_json::private::RawValue`) for the JSON in the text of
-//! that member. So a value could become any other one, with characters that nobody has escaped. Here it is an object
-//! like any other.
+//! `serde_json` replaces an object that has its own private key (`$serde_json::private::RawValue`) with the JSON in
+//! that member's text. A value could so become any other one, with characters that nobody has escaped. Here it is an
+//! object like any other.
 
 mod doubles;
 
@@ -76,7 +76,7 @@ pub fn parse(text: &[u8]) -> Option<Value> {
     Some(value)
 }
 
-/// Whether a member says nothing. Some serializers write all members of a class, and forms all of their boxes.
+/// Whether a member is empty. Some serializers write all members of a class, and forms all of their fields.
 #[must_use]
 pub fn is_empty(value: &Value) -> bool {
     match value {

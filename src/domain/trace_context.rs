@@ -68,7 +68,7 @@ pub struct Ids {
 }
 
 impl Ids {
-    /// Whether the trace is recorded, as whoever began it decided.
+    /// Whether the trace is recorded, as its first participant decided.
     #[must_use]
     pub const fn is_sampled(self) -> bool {
         self.flags & SAMPLED != 0

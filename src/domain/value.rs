@@ -9,6 +9,7 @@ pub mod identity;
 mod joiners;
 pub(in crate::domain) mod label;
 pub(in crate::domain) mod lookup;
+pub(in crate::domain) mod mojibake;
 pub mod phone;
 pub(in crate::domain) mod relatives;
 pub mod text;

@@ -56,7 +56,7 @@ impl Connection {
     ///
     /// Reads heads as tolerantly as browsers and curl do. A receiver that took the request and said 200 would
     /// otherwise get it again and again. A user agent must unfold headers (RFC 9112, 5.2); the other two are for
-    /// intermediaries to refuse or repair (RFC 9112, 5.1), and a line that is no header says nothing.
+    /// intermediaries to refuse or repair (RFC 9112, 5.1), and a line that is not a header says nothing.
     pub(super) async fn open(stream: Stream) -> Result<Self, hyper::Error> {
         let bytes_left = Arc::new(AtomicUsize::new(MAX_BYTES_UNTIL_BODY));
         let stream = LimitedStream::new(stream, Arc::clone(&bytes_left));

@@ -1,5 +1,5 @@
-//! Why an attempt has no response: its class and a message for operators. Library messages are never passed
-//! on, because they may contain the address.
+//! Why an attempt has no response: its class and a message for operators. Messages of libraries are never passed on,
+//! because they may contain the address.
 
 use std::{error::Error, io};
 
@@ -24,7 +24,7 @@ pub(super) enum Failure {
     Exchange(hyper::Error),
     /// The deadline passed.
     Timeout,
-    /// Nobody wanted the request any more once the connection was open.
+    /// The request was no longer wanted once the connection was open.
     Withdrawn,
 }
 

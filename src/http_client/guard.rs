@@ -1,5 +1,5 @@
-//! The egress policy at the moment of connecting. It knows the current addresses of the service's own broker and
-//! database, and which addresses belong to this machine.
+//! The egress policy at connect time. It knows the current addresses of the service's own broker and database, and
+//! this machine's own addresses.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
@@ -35,7 +35,7 @@ pub(super) struct Guard {
     /// As configured, without the addresses of `services`.
     policy: Policy,
     services: Vec<OwnService>,
-    /// With places of its own, enough to look up all of them at once.
+    /// With its own places, enough to look up all of them at once.
     names: Names,
     resolved: Mutex<LookupResult>,
     /// Whether this machine has the address.

@@ -1,9 +1,9 @@
-//! Resolves host names with the system's resolver, which takes a thread for each lookup and cannot be interrupted.
+//! Resolves host names with the system's resolver, which ties up a thread per lookup and cannot be interrupted.
 //!
-//! A name is looked up once at a time, however many requests wait for it, and all of them share the result. Nothing is
-//! kept afterwards, so each new connection sees the current addresses. The number of lookups at once is limited, and a
-//! company may have as many running as there are free places, so names that hang leave places for others. A lookup
-//! keeps its place until its thread ends, even if nobody waits for it any more.
+//! A name is looked up once at a time, however many requests wait for it, and all of them share the result. Nothing
+//! is cached, so each new connection sees the current addresses. The number of concurrent lookups is limited, and a
+//! company may have as many as there are free places, so names that hang leave places for others. A lookup keeps its
+//! place until its thread ends, even if nobody waits for it any more.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -68,7 +68,7 @@ impl Names {
     /// for a place, so the caller needs a deadline.
     pub(super) async fn resolve(&self, company: &str, name: &str, port: u16) -> Vec<SocketAddr> {
         loop {
-            // Before the look at the places, or it would miss one that becomes free in between.
+            // Before checking the places, or it would miss one that becomes free in between.
             let freed = self.running.freed.notified();
             match self.step(company, name) {
                 Step::Join(mut found) => {
@@ -105,7 +105,7 @@ impl Names {
         let place =
             Place { running: Arc::clone(&self.running), company: company.to_owned(), name: name.to_owned() };
         let lookup = Arc::clone(&self.lookup);
-        // Not tracked: nobody can end it, and its result may have no use.
+        // Not tracked: it cannot be interrupted, and its result may be unneeded.
         tokio::task::spawn_blocking(move || {
             let addresses = lookup(&place.name).ok().filter(|addresses| !addresses.is_empty());
             drop(place);
@@ -121,7 +121,7 @@ impl Running {
     }
 }
 
-/// The place of one lookup. It belongs to the thread, not to those who wait.
+/// The place of one lookup. It belongs to the thread, not to the requests that wait.
 struct Place {
     running: Arc<Running>,
     company: String,

@@ -71,7 +71,7 @@ impl IdleConnection {
 }
 
 impl Pool {
-    /// Removes the most recently used connection to this origin. The receiver may have closed it already.
+    /// Removes the most recently used connection to this origin. The receiver may already have closed it.
     pub(super) fn take(&self, origin: &Origin) -> Option<Connection> {
         let mut idle = self.lock();
         let list = idle.by_origin.get_mut(origin)?;

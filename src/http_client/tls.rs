@@ -116,7 +116,7 @@ impl TlsSetup {
         };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         // A ticket is chosen by the receiver, and the next connection to its name may go to another port or address,
-        // where the ticket could be a command to a service that knows no TLS.
+        // where the ticket could be a command to a service that does not use TLS.
         config.resumption = Resumption::disabled();
         Ok(Self(Arc::new(config)))
     }

@@ -41,7 +41,7 @@ impl Format {
         }
     }
 
-    /// In this format, what the library has written.
+    /// Converts the library's output to this format.
     pub(super) fn of(self, open_metrics: String) -> String {
         match self {
             Self::OpenMetrics => open_metrics,

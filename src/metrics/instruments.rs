@@ -1,5 +1,5 @@
-//! Counters, gauges and histograms for closed sets of labels. All series exist from the start, so a rate exists before
-//! the first event, and recording is a few atomic operations: nothing here takes a lock but a scrape.
+//! Counters, gauges and histograms for closed sets of labels. All series exist from the start, so a rate exists
+//! before the first event. Recording is a few atomic operations; only a scrape takes a lock.
 
 use std::{
     fmt,
@@ -20,7 +20,7 @@ use prometheus_client::{
 /// Only grows.
 pub type Counter = counter::Counter<u64, AtomicU64>;
 
-/// Set to what was measured last.
+/// Set to the latest measurement.
 pub type Gauge = gauge::Gauge<f64, AtomicU64>;
 
 /// Maximum number of buckets of a histogram, the last one included.
@@ -46,7 +46,7 @@ impl<L: Labels, M> Family<L, M> {
 }
 
 impl<L: Labels> Family<L, Counter> {
-    /// Counts so many more.
+    /// Adds to the count.
     pub fn add(&self, labels: L, count: usize) {
         if count > 0 {
             self.with(labels, |counter| {
@@ -189,7 +189,7 @@ impl EncodeMetric for Histogram {
     }
 }
 
-/// Tells a figure of a component; `None` once that is gone.
+/// Reports a figure of a component; `None` once that is gone.
 type Probe = Box<dyn Fn() -> Option<f64> + Send + Sync>;
 
 /// Gauges that read their value when they are asked: the memory of components, which costs nothing until then.

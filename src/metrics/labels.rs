@@ -81,7 +81,7 @@ labels! {
 
     /// The status of a receiver's answer.
     Status = "status" {
-        /// There was no answer.
+        /// No answer came.
         None,
         /// 2xx.
         #[strum(serialize = "2xx")]

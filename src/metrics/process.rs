@@ -1,4 +1,4 @@
-//! The figures of the process, from `/proc`, under the names that every Prometheus library gives them.
+//! Figures of the process, from `/proc`, under the names that every Prometheus library uses.
 
 use std::{fmt, fs};
 
@@ -9,7 +9,7 @@ use prometheus_client::{
     registry::Unit,
 };
 
-/// Reads the figures at each scrape. What the system does not tell is left out.
+/// Reads the figures at each scrape. Figures that the system does not report are left out.
 #[derive(Debug)]
 pub(super) struct Process {
     /// When the process started, in seconds since 1970.

@@ -1,4 +1,4 @@
-//! Figures of others that a scrape asks for.
+//! Figures that other modules keep and a scrape reads.
 
 use super::{Connections, Metrics, Pool, Room, as_f64};
 

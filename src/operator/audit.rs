@@ -1,7 +1,7 @@
 //! The record of what operators change: who, when, what, why, and the state before and after.
 //!
-//! A change and its row are in one transaction, so there is neither without the other. A row never holds a body, a
-//! value of a contact or a secret: only ids, states, counts and names of fields.
+//! A change and its record are written in one transaction, so neither exists without the other. A record never holds
+//! a body, a contact's value or a secret: only ids, states, counts and field names.
 
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -21,9 +21,9 @@ pub const DEAD_LETTER_DISCARD: &str = "dead_letter.discard";
 pub const DEAD_LETTER_RESTORE: &str = "dead_letter.restore";
 /// A dead letter was replaced by an edited event, which was sent to its stage.
 pub const DEAD_LETTER_EDIT: &str = "dead_letter.edit";
-/// Dead letters were read with their contents, to be kept elsewhere.
+/// Dead letters were exported with their contents.
 pub const DEAD_LETTER_EXPORT: &str = "dead_letter.export";
-/// A dead letter was put back from a file.
+/// A dead letter was imported from a file.
 pub const DEAD_LETTER_IMPORT: &str = "dead_letter.import";
 /// The message of a dead letter was shown with identity documents.
 pub const DEAD_LETTER_REVEAL: &str = "dead_letter.reveal";
@@ -125,7 +125,7 @@ pub struct Actor {
 pub struct BadReason;
 
 impl Actor {
-    /// Somebody who gives no reason.
+    /// An actor who gives no reason.
     #[must_use]
     pub fn new(name: impl Into<String>, via: Via) -> Self {
         Self { name: name.into(), via, reason: None }
@@ -148,13 +148,13 @@ impl Actor {
 pub struct Change<'a> {
     /// One of [`ACTIONS`].
     pub action: &'static str,
-    /// The company's id, empty where there is none.
+    /// The company's id, or empty.
     pub company: &'a str,
     /// The id of what was changed.
     pub object: String,
-    /// What it was like before: states, counts, names. Never a value.
+    /// The state before: states, counts, names. Never a value.
     pub before: Option<Value>,
-    /// What it is like now.
+    /// The state now.
     pub after: Option<Value>,
 }
 
@@ -206,7 +206,7 @@ pub struct Filter {
     pub since: Option<time::OffsetDateTime>,
     /// Happened earlier.
     pub until: Option<time::OffsetDateTime>,
-    /// Where the page before this one ended.
+    /// Where the previous page ended.
     pub before: Option<Cursor>,
 }
 

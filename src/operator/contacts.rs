@@ -54,7 +54,7 @@ pub enum FindError {
     /// The text is a link whose label and target are different values.
     #[error("the label of the link and its target differ; give one of the two")]
     LinkDiffers,
-    /// The words beside it say that it is somebody else's.
+    /// The words beside it say that it belongs to somebody else.
     #[error("the words beside the {0} say that it is another person's; give the {0} alone")]
     OfAnotherPerson(Field),
     /// The text is a placeholder.
@@ -198,7 +198,7 @@ pub async fn show(database: &Database, company: &CompanyId, id: ContactId) -> Re
     in_snapshot(database, read).await
 }
 
-/// The identity document of a contact, if it has one. That somebody asked for it is recorded.
+/// The identity document of a contact, if it has one. The request is recorded.
 ///
 /// # Errors
 /// When no such contact exists, or the database fails.

@@ -1,17 +1,19 @@
 //! Lists, shows, groups, edits, exports and imports dead letters, and what `operations` does to many of them.
 //!
-//! A replay is published to the queue of the stage that failed, through the default exchange, so that no subscriber
-//! of the topic exchange receives it twice.
+//! A replay is published through the default exchange to the queue of the stage that failed, so subscribers of the
+//! topic exchange do not receive it again.
 
 mod difference;
 pub mod edit;
 mod settle;
+mod show;
 mod sight;
 mod spans;
 pub mod transfer;
 
 pub use settle::ReplayError;
 pub(super) use settle::{begin, discard_window, end, publish, restore_window};
+pub use show::{Shown, show};
 pub use sight::{Seen, reveal, seen};
 pub(super) use spans::Recording;
 
@@ -59,8 +61,8 @@ pub enum ResolveError {
     Database(#[from] sqlx::Error),
 }
 
-/// At most `limit` of the dead letters that match, newest first, from the one after the cursor. A search for a text ends after so
-/// many dead letters: such a page may have less than it could, or nothing, and yet a `next`.
+/// At most `limit` of the dead letters that match, newest first, from the one after the cursor. A search for a text stops after
+/// a number of dead letters: such a page may have few rows or none, and still a `next`.
 ///
 /// # Errors
 /// When the database fails.
@@ -78,7 +80,7 @@ pub async fn list(
     Ok(page)
 }
 
-/// At most `limit` of the groups that match, the one that failed last first, from the one after the cursor. Only unsettled
+/// At most `limit` of the groups that match, the most recent failure first, from the one after the cursor. Only unsettled
 /// dead letters count.
 ///
 /// # Errors
@@ -122,15 +124,11 @@ pub async fn get(database: &Database, key: &Key) -> Result<Option<DeadLetter>, s
     database.unit(async |conn| store::get(conn, key).await).await
 }
 
-/// The note on a group.
-///
-/// # Errors
-/// When the database fails.
-pub async fn note(database: &Database, signature: Signature) -> Result<Option<Note>, sqlx::Error> {
+async fn note(database: &Database, signature: Signature) -> Result<Option<Note>, sqlx::Error> {
     database.unit(async |conn| store::note(conn, signature).await).await
 }
 
-/// A filter for people. Not the text that it searches for, which may be about a person.
+/// A filter as shown to people, without the search text, which may be about a person.
 #[must_use]
 pub fn shown(filter: &Filter) -> Value {
     narrowed(json!({

@@ -1,7 +1,7 @@
 //! Lists, shows and resends webhook deliveries.
 //!
-//! Postgres owns the retry clock, so a resend makes the row of the delivery due, with the same id and the same bytes.
-//! Requests that leave this module have no secrets in their headers.
+//! Postgres owns the retry clock, so a resend makes the delivery's row due, with the same id and bytes. Requests that
+//! leave this module have no secrets in their headers.
 
 mod page;
 pub mod request;
@@ -135,7 +135,7 @@ pub async fn summaries(database: &Database, keys: &[Key]) -> Result<Vec<Listed>,
     Ok(listed.into_iter().map(Listed::new).collect())
 }
 
-/// A filter for people.
+/// A filter as shown to people.
 #[must_use]
 pub fn shown(filter: &Filter) -> Value {
     narrowed(json!({
@@ -181,7 +181,7 @@ pub async fn get(database: &Database, key: &Key) -> Result<Option<Delivery>, sql
     database.unit(read).await
 }
 
-/// One delivery with identity documents. That somebody asked for it is recorded. `None` if there is none.
+/// One delivery with identity documents; the request is recorded. `None` if it does not exist.
 ///
 /// # Errors
 /// When the database fails.

@@ -1,4 +1,4 @@
-//! Which promises a deployment keeps, from what its broker, its database and its settings show. It changes nothing.
+//! Which promises a deployment keeps, judged by its broker, database and settings. It changes nothing.
 
 mod broker;
 mod database;
@@ -33,7 +33,7 @@ impl Promise {
             Self::OneEnd => {
                 "every accepted event is applied, dead-lettered, discarded or erased; none is lost"
             }
-            Self::Once => "an event changes contacts once, however often and in whatever order events come",
+            Self::Once => "an event changes contacts once, in any order and despite redeliveries",
             Self::Published => {
                 "contact.upserted is published for every applied event, always with the same id"
             }
@@ -50,34 +50,34 @@ impl Promise {
     }
 }
 
-/// Promises that the durability of commits is a part of.
+/// Promises that depend on durable commits.
 const DURABLE: &[Promise] = &[Promise::OneEnd, Promise::Once, Promise::Published, Promise::Attempted];
 
-/// How something is.
+/// The state of something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Display, Serialize)]
 #[strum(serialize_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// As it should be.
     Fine,
-    /// It breaks no promise, but somebody should know about it.
+    /// It breaks no promise, but deserves attention.
     Warning,
     /// It breaks promises.
     Broken,
-    /// It could not be looked at.
+    /// It could not be inspected.
     Unknown,
     /// A client of the broker cannot see it.
     Invisible,
 }
 
-/// One thing that was looked at.
+/// One thing that was inspected.
 #[derive(Debug, Serialize)]
 pub struct Finding {
     /// `broker`, `database` or `settings`.
     pub area: &'static str,
-    /// What was looked at.
+    /// What was inspected.
     pub name: String,
-    /// How it is.
+    /// Its state.
     pub status: Status,
     /// What was seen.
     pub found: String,
@@ -109,11 +109,11 @@ impl Finding {
 #[strum(serialize_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// It is, as far as can be seen.
+    /// Kept, as far as can be seen.
     Kept,
-    /// It is not, or not in every event.
+    /// Not kept, or not always.
     Broken,
-    /// Nobody could look.
+    /// Unknown: inspection failed.
     Unknown,
 }
 
@@ -126,7 +126,7 @@ pub struct Kept {
     pub text: &'static str,
     /// Whether it is kept.
     pub verdict: Verdict,
-    /// The findings that decide it, or that nobody can see.
+    /// The findings that decide it, or that are invisible.
     pub because: Vec<String>,
 }
 
@@ -135,7 +135,7 @@ pub struct Kept {
 pub struct Diagnosis {
     /// Promise by promise.
     pub promises: Vec<Kept>,
-    /// All that was looked at.
+    /// Everything that was inspected.
     pub findings: Vec<Finding>,
     /// The broker or the database could not be reached.
     #[serde(skip)]
@@ -169,7 +169,7 @@ fn kept(promise: Promise, findings: &[Finding]) -> Kept {
     Kept { promise: promise as u8, text: promise.text(), verdict, because }
 }
 
-/// Looks at the settings, the broker and the database.
+/// Inspects the settings, the broker and the database.
 pub async fn diagnose(effective: &Effective) -> Diagnosis {
     let settings = &effective.settings;
     let mut findings = local::findings(effective);
@@ -198,7 +198,7 @@ pub async fn diagnose(effective: &Effective) -> Diagnosis {
     Diagnosis::new(findings, is_unreachable)
 }
 
-/// Every promise but the one about settings alone depends on both services.
+/// Every promise except the one about settings depends on both services.
 fn unreachable(area: &'static str, error: &(dyn std::error::Error + 'static)) -> Finding {
     const ALL: &[Promise] = &[
         Promise::OneEnd,
@@ -212,7 +212,7 @@ fn unreachable(area: &'static str, error: &(dyn std::error::Error + 'static)) ->
     Finding::new(area, format!("{area} reachable"), Status::Unknown, crate::telemetry::chain(error)).of(ALL)
 }
 
-/// Whether nobody else can listen on the way to this host.
+/// Whether the way to this host is safe from eavesdropping.
 fn is_loopback(address: &str) -> bool {
     let host = url::Url::parse(address).ok().and_then(|url| url.host_str().map(str::to_owned));
     let host = host.unwrap_or_default();

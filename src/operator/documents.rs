@@ -1,7 +1,8 @@
-//! Identity documents in requests to receivers and in their answers: what people see has them masked.
+//! Masks identity documents in requests to receivers and in their answers.
 //!
-//! A request does not say which of its values is a document. So those that its contact has or had are looked for in any
-//! notation, and so is what stands in a member `identity`, or looks like a document and has its check digits.
+//! A request does not say which of its values is a document. So the documents that its contact has or had are looked
+//! for in any notation. Also masked are values of a member `identity`, and anything that looks like a document and
+//! has valid check digits.
 
 use std::borrow::Cow;
 
@@ -12,7 +13,7 @@ use crate::domain::value::{
     phone::Region,
 };
 
-/// The shortest document that is looked for within other texts. A shorter one would be found by chance.
+/// The shortest document that is looked for within other texts. A shorter one would match by chance.
 const MIN_WITHIN: usize = 6;
 
 /// The lengths of documents that are written with their separators: `123-45-6789`, `529.982.247-25`, `12.ABC.345/01DE-35`.
@@ -23,7 +24,7 @@ const LAID_OUT: [usize; 3] = [11, 14, 18];
 pub(super) struct Documents(Vec<Vec<u8>>);
 
 impl Documents {
-    /// Those that are known of the people whom a text may name.
+    /// The known documents of the people whom a text may name.
     pub(super) fn new(known: &[String]) -> Self {
         let mut documents = Self::default();
         for document in known {
@@ -106,7 +107,7 @@ impl Documents {
     }
 }
 
-/// The length of a short document in quotes. Without them it would be found by chance.
+/// The length of a short document in quotes. Without them it would match by chance.
 fn begins_short(text: &[u8], short: &[String]) -> Option<usize> {
     let text = text.strip_prefix(b"\"")?;
     short.iter().find_map(|document| {
@@ -119,7 +120,7 @@ const fn is_part(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || !byte.is_ascii()
 }
 
-/// The length of this document at the beginning of the text, whatever separates its parts there.
+/// The length of this document at the beginning of the text, with any separators between its parts.
 fn length_of(document: &[u8], text: &[u8]) -> Option<usize> {
     let mut at = 0;
     for (number, part) in document.iter().enumerate() {
@@ -134,7 +135,7 @@ fn length_of(document: &[u8], text: &[u8]) -> Option<usize> {
     Some(at)
 }
 
-/// The length of what stands between two parts of a document: also as it is written in JSON and in addresses.
+/// The length of the separator between two parts of a document, including its form in JSON and in URLs.
 fn separator(text: &[u8]) -> usize {
     const ENCODED: [&[u8]; 5] = [b"%20", b"%2E", b"%2D", b"%2F", b"\\/"];
     let encoded = ENCODED
@@ -147,7 +148,7 @@ fn separator(text: &[u8]) -> usize {
     }
 }
 
-/// Whether the text begins with a document that has all its separators. They make it one of its own accord, whatever the region.
+/// Whether the text begins with a document that has all its separators. With them it is a document in any region.
 fn is_laid_out(text: &[u8], length: usize) -> bool {
     let Some(text) = text.get(..length).and_then(|text| std::str::from_utf8(text).ok()) else { return false };
     let Some(region) = Region::new("DE").filter(|_| text.ends_with(|c: char| c.is_ascii_digit())) else {
@@ -179,11 +180,15 @@ mod tests {
             ("https://x.example/529.982.247-25?d=12abc34501de35", "https://x.example/***-25?d=***e35"),
             ("d=12.ABC.345%2F01DE-35&e=12.ABC.345\\/01DE-35", "d=***-35&e=***-35"),
             ("529 982 247 25, ab998877.", "*** 25, ***877."),
+            ("529%20982%2e247+25", "***+25"),
             ("529.982.247", "529.982.247"),
             ("", ""),
         ] {
-            assert_eq!(hidden(&known, text), expected);
+            assert_eq!(hidden(&known, text), expected, "{text}");
         }
+        assert_eq!(hidden(&["12345"], "12345"), "12345", "it would be found by chance");
+        assert_eq!(hidden(&["112233", "11-22-33-44"], "11223344 112233"), "***344 ***");
+        assert_eq!(hidden(&["МЮ 123456"], "МЮ123456"), "***456");
     }
 
     #[test]
@@ -193,6 +198,7 @@ mod tests {
                 r#"{"contact":{"identity":"XK-5544332"},"note":"XK5544332"}"#,
                 r#"{"contact":{"identity":"***332"},"note":"***332"}"#,
             ),
+            (r#"{"identity":{"ids":["XK-5544332",98877665]}}"#, r#"{"identity":{"ids":["***332",***665]}}"#),
             (r#"{"Identity":"123","other":"123","n":1234}"#, r#"{"Identity":***,"other":***,"n":1234}"#),
             ("tax 111.444.777-35 of Ada", "tax ***-35 of Ada"),
             ("CPF 111.444.777-35 of Ada", "CPF ***-35 of Ada"),

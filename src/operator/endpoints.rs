@@ -16,6 +16,7 @@ use super::{
     audit::{self, Actor},
     ids,
     lane::LaneState,
+    wake_up::wake,
 };
 use crate::{
     domain::event::Key,
@@ -23,6 +24,7 @@ use crate::{
         Database, clock,
         endpoints::{self as store, EndpointRow},
     },
+    settings,
 };
 
 pub use page::{Position, page};
@@ -44,7 +46,7 @@ pub enum ResolveError {
     /// Several endpoints match.
     #[error("`{0}` matches several endpoints; give more of the id, or the company")]
     Ambiguous(String),
-    /// The address contains variables, which only an event gives.
+    /// The address contains variables, whose values only an event has.
     #[error("this URL contains variables; give one without, such as https://hooks.example/contacts/1")]
     HasVariables,
     /// The database failed.
@@ -190,12 +192,13 @@ impl Change {
     }
 }
 
-/// Changes a lane. Idempotent: what changes nothing is not recorded.
+/// Changes a lane, and wakes worker 2 if deliveries have waited for that. Idempotent: what changes nothing is not recorded.
 ///
 /// # Errors
 /// When the endpoint no longer exists, or the database fails.
 pub async fn change(
     database: &Database,
+    broker: &settings::Amqp,
     actor: &Actor,
     key: &Key,
     change: Change,
@@ -228,7 +231,11 @@ pub async fn change(
             },
         )
         .await?;
-    Ok(Changed { changed, endpoint: Endpoint::new(row.ok_or(ResolveError::Unknown)?) })
+    let endpoint = Endpoint::new(row.ok_or(ResolveError::Unknown)?);
+    if changed && change != Change::Pause && endpoint.waiting > 0 {
+        wake(broker).await;
+    }
+    Ok(Changed { changed, endpoint })
 }
 
 /// Where a test event goes.
@@ -238,14 +245,14 @@ pub struct Target {
     pub company: String,
     /// The address. Its path may be a secret.
     pub url: String,
-    /// The endpoint's id, if it is one already.
+    /// The endpoint's id, if it already exists.
     pub endpoint: Option<Uuid>,
 }
 
 /// The endpoint of a test, or the URL as given when no endpoint has it.
 ///
 /// # Errors
-/// When `text` is no URL and not the id of one endpoint, when its address has variables, or the database fails.
+/// When `text` is neither a URL nor the id of one endpoint, when its address has variables, or the database fails.
 pub async fn test_target(
     database: &Database,
     company: Option<&str>,

@@ -2,8 +2,8 @@
 //!
 //! The other rows are swept first, while the contact still has the identifiers to look for, so erasing again
 //! completes an interrupted erasure. Then one transaction removes the contact and suppresses its identifiers. A
-//! second sweep removes rows that were written meanwhile, and `contact.erased` is published after it. If it is
-//! interrupted, erasing again continues it, and so does any process with a worker.
+//! second sweep removes rows that were written in the meantime, and then `contact.erased` is published. After an
+//! interruption, erasing again continues, and so does any process with a worker.
 
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ pub enum EraseError {
 /// Erases a person and counts what was removed. A dry run does the same work and rolls it back.
 ///
 /// # Errors
-/// When there is no such contact, or the database fails. Erasing again continues.
+/// When the contact does not exist, or the database fails. Erasing again continues.
 pub async fn erase(database: &Database, request: &Request<'_>) -> Result<Report, EraseError> {
     for _ in 0..MAX_ROUNDS {
         let found = database
@@ -161,7 +161,7 @@ async fn complete(
         .ok_or(EraseError::Unpublished)
 }
 
-/// Removes the contact in one transaction. `None`, without a change, if it is no longer the contact that was swept for.
+/// Removes the contact in one transaction. `None`, and no change, if the contact has changed since the sweep.
 async fn remove(
     database: &Database,
     request: &Request<'_>,

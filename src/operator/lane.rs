@@ -13,13 +13,13 @@ use crate::postgres::{
 pub enum LaneState {
     /// Nothing keeps deliveries from being sent.
     Open,
-    /// An operator paused it.
+    /// Paused by an operator.
     Paused,
     /// The endpoint is gone.
     Disabled,
     /// The endpoint asked for a hold (`Retry-After`).
     Held,
-    /// The endpoint failed so often that only probes are sent.
+    /// The endpoint has failed too often, so only probes are sent.
     BreakerOpen,
     /// The last attempt failed; deliveries are sent.
     Failing,

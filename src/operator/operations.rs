@@ -1,7 +1,8 @@
-//! Acts on many dead letters or deliveries: planned with a count, run at a rate, watched, paused, resumed and canceled.
+//! Acts on many dead letters or deliveries: planned with a count, run at a rate, watched, paused, resumed and
+//! canceled.
 //!
-//! A plan freezes its set: what matches when it is made. So what is run is what was counted, whatever
-//! arrives meanwhile, and the set outlives a crash. [`executor`] does the work.
+//! A plan freezes its set when it is made. So a run covers exactly what was counted, even if more arrives, and the
+//! set survives a crash. [`executor`] does the work.
 
 mod canary;
 mod choice;
@@ -35,7 +36,7 @@ const WRONG_STATE: &str = "wrong_state";
 /// The first step of a canary.
 const FIRST_CANARY: i32 = 1;
 
-/// What an operation is about. What matches is worked on from the oldest to the newest.
+/// What an operation is about. Matching items are worked on from the oldest to the newest.
 #[derive(Clone, Debug)]
 pub enum Chosen {
     /// Dead letters, to be replayed, discarded or restored.
@@ -142,7 +143,7 @@ pub async fn plan(
     database.transact(|_| true, end).await
 }
 
-/// A decision about an operation: [`run`], [`pause`], [`resume`] or [`cancel`], and the options that it was given.
+/// A change to an operation: [`run`], [`pause`], [`resume`] or [`cancel`], and its options.
 pub type Decide = for<'a> fn(&'a Database, &'a Actor, Uuid, Option<Options>) -> Decided<'a>;
 
 /// What it leads to.
@@ -182,7 +183,7 @@ pub async fn pause(database: &Database, actor: &Actor, id: Uuid) -> Result<Opera
         .await
 }
 
-/// Goes on with a paused operation, at another rate if given. If failures had paused it, with its next step.
+/// Continues a paused operation, at another rate if given. If failures had paused it, with its next step.
 ///
 /// # Errors
 /// When it is not paused, is unknown, or the database fails.
@@ -229,7 +230,7 @@ async fn nothing(_: &mut PgConnection, _: &Operation) -> Result<(), sqlx::Error>
     Ok(())
 }
 
-/// Changes the state, if it is one of `from`, and does what belongs to that in the same transaction.
+/// Changes the state, if it is one of `from`, and makes the accompanying changes in the same transaction.
 async fn change(
     database: &Database,
     actor: &Actor,
@@ -324,7 +325,7 @@ pub async fn list(
     Ok(Page::of(rows, limit, |row| Cursor::new(row.created_at, row.id)))
 }
 
-/// Items of an operation, and the place after which the next ones are.
+/// Items of an operation, and the place after which the next page begins.
 #[derive(Clone, Debug)]
 pub struct Items {
     /// In the order in which the operation works on them.

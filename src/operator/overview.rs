@@ -1,4 +1,5 @@
-//! What is wrong and what waits, at a glance. Counts end at [`MAX_COUNTED`], so that looking costs the same on the worst day.
+//! What is wrong and what waits, at a glance. Counts stop at [`MAX_COUNTED`], so the query costs the same on the
+//! worst day.
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -10,7 +11,7 @@ pub use crate::postgres::{
     rates::Minute,
 };
 
-/// What is counted of each kind; more is shown as this many and a plus sign.
+/// The maximum count of each kind; more is shown as this number and a plus sign.
 pub const MAX_COUNTED: i64 = 10_000;
 
 /// Endpoints that are listed.
@@ -21,7 +22,7 @@ const MAX_ENDPOINTS: i64 = 100;
 pub struct Overview {
     /// The database's clock.
     pub now: OffsetDateTime,
-    /// Unsettled dead letters by reason and stage, the most first.
+    /// Unsettled dead letters by reason and stage, most frequent first.
     pub failed: Vec<Failed>,
     /// What was done in each minute of the last hour.
     pub minutes: Vec<Minute>,

@@ -1,7 +1,7 @@
-//! Pages of a listing that is read from its newest row to its oldest.
+//! Pages of a listing, from its newest row to its oldest.
 //!
-//! A cursor is the sort key of the last row that was seen, so a page costs the same wherever it begins, and rows that
-//! arrive meanwhile move nothing.
+//! A cursor is the sort key of the last row seen, so a page costs the same wherever it begins, and new rows do not
+//! shift the pages.
 
 use std::{fmt, str::FromStr};
 
@@ -9,7 +9,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// The first byte of a cursor. Another one is of another version of the service.
+/// The first byte of a cursor. Other versions of the service use another one.
 const VERSION: u8 = 1;
 
 /// The largest page.
@@ -63,7 +63,7 @@ impl FromStr for Cursor {
         let (micros, id) = rest.split_first_chunk::<8>().ok_or(BadCursor)?;
         let nanos = i128::from(i64::from_be_bytes(*micros)) * 1_000;
         let at = OffsetDateTime::from_unix_timestamp_nanos(nanos).map_err(|_| BadCursor)?;
-        // What Postgres cannot store is no time of a row.
+        // A time that Postgres cannot store is not a row's.
         if !(1970..10_000).contains(&at.year()) {
             return Err(BadCursor);
         }
@@ -87,7 +87,7 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
-    /// Where a search ended that found less than `limit` before it had read so much that it stopped.
+    /// Where a search stopped short of `limit`, because it had read enough rows.
     #[must_use]
     pub fn searched_to(&self, limit: u32) -> Option<OffsetDateTime> {
         let is_short = self.items.len() < usize::try_from(limit).unwrap_or(usize::MAX);

@@ -18,7 +18,9 @@ use crate::{
             run::{Deployment, Firing, run},
         },
         contact::{ContactId, ContactUpdate, directory::Directory, field::Field},
+        event::without_nan,
         fault::Fault,
+        json::within_doubles,
         trace_context::TraceContext,
         trigger::{cache::TriggerCache, fired::decode, shapes::ListOrEmptyObject, spelling::unwrapped},
         value::identity::masked,
@@ -29,7 +31,7 @@ use crate::{
     settings::Settings,
 };
 
-/// Why there is nothing to show.
+/// Why a preview failed.
 #[derive(Debug, thiserror::Error)]
 pub enum PreviewError {
     /// The definition cannot be parsed.
@@ -54,10 +56,20 @@ pub struct Found {
     pub raw: String,
 }
 
+/// The JSON of a text that a person or program wrote, read as tolerantly as an event.
+///
+/// # Errors
+/// When it is not JSON. The error names line and column, never a value.
+pub fn spelled(text: &str) -> Result<String, serde_json::Error> {
+    let text = within_doubles(text).into_owned();
+    let Err(error) = serde_json::from_str::<Value>(&text) else { return Ok(text) };
+    without_nan(&text).filter(|plain| serde_json::from_str::<Value>(plain).is_ok()).ok_or(error)
+}
+
 /// The steps of the event, and how many further steps are skipped. A step that would become a dead letter has an `error`.
 ///
 /// # Errors
-/// When there is no such definition, or the event would become a dead letter.
+/// When the definition does not exist, or the event would become a dead letter.
 pub fn fire(
     text: &str,
     arguments: &RawValue,
@@ -65,7 +77,7 @@ pub fn fire(
     company: Option<&str>,
     settings: &Settings,
 ) -> Result<Value, PreviewError> {
-    let event = event(text, arguments, client_data, company)?;
+    let event = event(&spelled(text)?, arguments, client_data, company)?;
     let rules = settings.rules();
     let planned = decode(&event, &TriggerCache::default()).and_then(|event| plan(event, &rules));
     let plan = planned.map_err(PreviewError::DeadLetter)?;
@@ -75,7 +87,7 @@ pub fn fire(
 /// The definitions in `text`: an event, an object with `trigger` and `next`, or one definition.
 ///
 /// # Errors
-/// When `next` is no list.
+/// When `next` is not a list.
 pub fn find(text: &str) -> Result<Vec<Found>, PreviewError> {
     let (base, members) = data(text);
     let Some(trigger) = members.get("trigger") else {
@@ -206,7 +218,7 @@ fn shown(field: Field, value: &str) -> String {
     }
 }
 
-/// What came of one argument: `stored`, `noValue` or `rejected`.
+/// The outcome of one argument: `stored`, `noValue` or `rejected`.
 fn argument_json(Explained { field, parameter, given, outcome }: Explained) -> Value {
     let (outcome, value, because) = match outcome {
         Outcome::Stored(value, because) => ("stored", Some(shown(field, &value)), because),

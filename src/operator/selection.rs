@@ -1,4 +1,4 @@
-//! Which things a change is about.
+//! Which objects a change applies to.
 
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -10,7 +10,7 @@ use crate::domain::event::Key;
 pub enum Selection<F> {
     /// These, in this order.
     Keys(Vec<Key>),
-    /// Those that match now.
+    /// All that match now.
     Matching(Box<F>),
 }
 

@@ -160,8 +160,8 @@ fn gives(rebuilt: &Rebuilt, living: &Contact) -> bool {
         [only] if only.id == living.id && only.keys == living.keys && are_same(&only.values, &living.values))
 }
 
-/// Whether the values are the same, but for doubtful ones: an earlier version let them win over other values. It took Namibia's
-/// code for one that must not.
+/// Whether the values are the same, except doubtful ones: an earlier version let them win over other values, and mistook
+/// Namibia's code for a doubtful value.
 fn are_same(rebuilt: &FieldMap<Stamped>, stored: &FieldMap<Stamped>) -> bool {
     Field::VARIANTS.iter().all(|field| match (rebuilt.get(*field), stored.get(*field)) {
         (Some(rebuilt), Some(stored)) => {

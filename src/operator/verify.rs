@@ -1,6 +1,6 @@
 //! Proves the promises on the rows of a live database, while workers run. It changes and locks nothing.
 //!
-//! Each page has a snapshot of its own: one for all would keep the database from vacuuming for as long as it takes.
+//! Each page has its own snapshot: a single one would hold back vacuum during the whole run.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -21,14 +21,14 @@ use crate::{
     settings::Settings,
 };
 
-/// How long it waits before it looks again at what seems wrong: a process may just have died, or others may be about to take
+/// How long it waits before it looks again at an apparent violation: a process may just have died, or others may be about to take
 /// over from it.
 const WAIT: Duration = Duration::from_secs(3);
 
 /// How often it looks again.
 const LOOKS: usize = 3;
 
-/// Pages that seem wrong, of which it remembers what it has found. It looks again when there are so many.
+/// Maximum number of pages with apparent violations to remember before it looks again.
 const MAX_SUSPECTS: usize = 50;
 
 /// Violations of one check that it reports.
@@ -39,17 +39,17 @@ const MAX_SAMPLES: usize = 10;
 pub struct Report {
     /// The name of the check.
     pub check: &'static str,
-    /// What holds if there is no violation.
+    /// What it proves without a violation.
     pub proves: &'static str,
     /// Rows that it looked at.
     pub rows: u64,
-    /// Rows that disprove it.
+    /// Rows that violate it.
     pub violations: u64,
     /// Some of them.
     pub samples: Vec<Sample>,
 }
 
-/// A row that disproves a check.
+/// A row that violates a check.
 #[derive(Debug, Serialize)]
 pub struct Sample {
     /// The company's id.
@@ -100,13 +100,13 @@ pub async fn verify(
     Ok(Check::VARIANTS.iter().map(report).collect())
 }
 
-/// What seems wrong, and what is.
+/// Apparent and confirmed violations.
 struct Looks<'a> {
     database: &'a Database,
     scope: &'a Scope,
     /// Pages to be looked at again.
     suspects: Vec<(Scan, Place, Vec<Violation>)>,
-    /// By check, how much is wrong, and samples.
+    /// By check, the number of violations, and samples.
     confirmed: BTreeMap<&'static str, (u64, Vec<Sample>)>,
 }
 

@@ -1,4 +1,4 @@
-//! What operators see, as JSON: the same on every surface, with as much of it as their role may see.
+//! What operators see, as JSON: the same on every surface, limited by their role.
 
 pub mod contacts;
 pub mod dead_letters;
@@ -9,7 +9,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// How much somebody may see.
+/// How much a caller may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sight {
     /// No personal data: values are hidden, and bodies, headers and answers left out.
@@ -18,7 +18,7 @@ pub enum Sight {
     Full,
 }
 
-/// What stands for a value that is hidden.
+/// Shown in place of a hidden value.
 pub const HIDDEN: &str = "***";
 
 /// RFC 3339 in UTC, truncated to seconds.

@@ -1,4 +1,4 @@
-//! What operators changed. Rows are only ever added: the database refuses to change or delete one.
+//! What operators changed. Rows are only ever added; the database refuses to change or delete one.
 
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -9,13 +9,13 @@ use super::{columns::column, planning};
 
 /// One change, to be recorded in its own transaction.
 pub struct New<'a> {
-    /// Who.
+    /// The actor.
     pub operator: &'a str,
     /// On which surface.
     pub via: &'static str,
     /// What was done.
     pub action: &'static str,
-    /// The company's id, empty where there is none.
+    /// The company's id, or empty.
     pub company: &'a str,
     /// The id of what was changed.
     pub object: &'a str,
@@ -36,13 +36,13 @@ pub struct Entry {
     /// When it happened.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
-    /// Who.
+    /// The actor.
     pub operator: String,
     /// `command_line`, `api` or `console`.
     pub via: String,
     /// What was done.
     pub action: String,
-    /// The company's id, empty where there is none.
+    /// The company's id, or empty.
     pub company: String,
     /// The id of what was changed.
     pub object: String,
@@ -70,7 +70,7 @@ pub struct Selection<'a> {
     pub until: Option<OffsetDateTime>,
     /// Older than this entry.
     pub before: Option<(OffsetDateTime, Uuid)>,
-    /// At most so many.
+    /// The maximum number.
     pub limit: i64,
 }
 

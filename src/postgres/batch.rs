@@ -1,4 +1,4 @@
-//! What a batch writes: everything new in one round trip, because an event that comes alone waits for each of them.
+//! Writes a batch: everything new in one round trip, because an event that arrives alone waits for each of them.
 
 use std::{
     collections::BTreeSet,
@@ -53,7 +53,7 @@ impl NewRows<'_> {
 pub struct Unseen<'a> {
     /// Events that have not ended.
     pub events: &'a [EventKey<'a>],
-    /// Identifiers that belonged to nobody who was erased.
+    /// Identifiers that belonged to no erased person.
     pub identifiers: &'a [(CompanyId, Identifier)],
     /// The suppressions' pepper.
     pub pepper: &'a str,
@@ -61,7 +61,7 @@ pub struct Unseen<'a> {
     pub nobody_is_known: bool,
 }
 
-/// What became of the rows.
+/// The outcome for the rows.
 pub enum Inserted {
     /// They are inserted. The state of the lanes.
     All(Vec<LaneRow>),
@@ -74,7 +74,7 @@ pub enum Inserted {
 /// Inserts rows, unless something was seen before, and returns the state of these lanes.
 ///
 /// # Errors
-/// When the database fails. A unique violation means that another transaction has ended one of the events meanwhile:
+/// When the database fails. A unique violation means that another transaction has ended one of the events in the meantime:
 /// the caller rolls back and starts over.
 pub async fn insert(
     conn: &mut PgConnection,
@@ -157,7 +157,7 @@ fn inserted(read: Vec<LaneColumns>, identifiers: usize) -> Inserted {
     }
 }
 
-/// Whether something was seen, how many identifiers were free, and a lane. There is a row without a lane if there would be none otherwise.
+/// Whether something was seen, how many identifiers were free, and a lane. Without lanes, one row has no lane.
 struct LaneColumns {
     is_seen: bool,
     claimed: i64,

@@ -1,8 +1,7 @@
 //! Chains whose result somebody waits for, until the last of their webhooks ends.
 //!
-//! Each such chain has a row with the number of its open webhooks. The transaction that ends one counts it
-//! down, and the one that reaches zero publishes the result. Lock order: deliveries, dead letters, then these rows by
-//! key.
+//! Each such chain has a row with the number of its open webhooks. The transaction that ends a webhook decrements it,
+//! and the one that reaches zero publishes the result. Lock order: deliveries, dead letters, then these rows by key.
 
 use std::collections::HashMap;
 

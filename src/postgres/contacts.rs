@@ -64,7 +64,7 @@ pub struct HistoryRow {
     pub trace_id: Option<Uuid>,
 }
 
-/// Begins a transaction that sees nothing of later commits.
+/// Begins a transaction that does not see later commits.
 ///
 /// # Errors
 /// When the database is unreachable.
@@ -103,14 +103,14 @@ pub async fn find(
     read(conn, company, &ids).await
 }
 
-/// Contacts that one search by name looks at.
+/// Contacts that one search by name reads.
 const MAX_SEARCHED: usize = 20_000;
 
 /// Contacts that one statement of a search reads.
 const PORTION: usize = 2_000;
 
 /// At most `limit` contacts of `company` whose name begins with `name`, or with `is_whole` is `name`, the newest first, before
-/// the contact `before`; and where the search ended, if it did not come to the first contact. Neither case nor accents count.
+/// the contact `before`; and where the search stopped, if it did not reach the first contact. Neither case nor accents count.
 ///
 /// # Errors
 /// When the database fails, or holds an unreadable contact.
@@ -224,7 +224,7 @@ pub async fn history(
     if newest_first {
         return older(conn, company, ids, after, limit).await;
     }
-    // A page of each id, of which the first ones are the page.
+    // A page for each id; the first rows of all are the page.
     sqlx::query_as!(
         HistoryRow,
         r#"SELECT t.applied_at AS "applied_at!", t.event_time AS "event_time!", t.event_nanos AS "nanos!",

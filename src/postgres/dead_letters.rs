@@ -1,7 +1,7 @@
 //! Dead letters, from the failure until a replay resolves them or an operator discards them.
 //!
-//! This file has the writes of the workers; `read`, `groups`, `settle`, `edit` and `import` serve operators. Nothing here publishes:
-//! `operator::dead_letters` does that between two calls of this module.
+//! This file has the writes of the workers; `read`, `groups`, `settle`, `edit` and `import` serve operators. Nothing
+//! here publishes: `operator::dead_letters` does that between two calls of this module.
 
 mod blank;
 mod edit;
@@ -76,7 +76,7 @@ pub struct NewDeadLetter {
     pub attempts: i32,
     /// The dead letter whose replay failed.
     pub replay_of: Option<Uuid>,
-    /// When it was known at the latest, whatever time its body has; only if an operator puts it back or edits it.
+    /// The latest time at which it was known, regardless of its body's time; only if an operator imports or edits it.
     pub known_at: Option<OffsetDateTime>,
     /// Its contents were not kept, because they may name a person who has been erased. See [`blank`].
     pub is_blank: bool,
@@ -123,7 +123,7 @@ impl std::fmt::Debug for NewDeadLetter {
 /// Inserts dead letters, in the caller's transaction.
 ///
 /// The same meaning in the same company and stage is the same dead letter: it is reopened, and its attempts add up. It
-/// keeps body, routing key and properties of its first arrival, which are the sender's and not those of a replay. If they
+/// keeps body, routing key and properties of its first arrival, which are the sender's and not those of a replay. If these
 /// were not kept, because too many others came with it, it gets those of a later arrival.
 ///
 /// # Errors

@@ -1,9 +1,9 @@
-//! Webhook deliveries: inserted once something is known of them, loaded by the owner of their lane, recorded once
-//! attempted.
+//! Webhook deliveries: inserted once they wait or have been attempted, loaded by the owner of their lane, recorded
+//! after each attempt.
 //!
 //! Postgres owns the retry clock: every due time derives from the database's `now()`, so the clocks of the processes
-//! need not agree. A delivery that waits has a row in `webhook_pending`, which names its attempts so far; an outcome
-//! of another attempt changes nothing. What makes a delivery due also schedules its lane, in the same transaction
+//! need not agree. A delivery that waits has a row in `webhook_pending`, which counts its attempts so far; an outcome
+//! of another attempt changes nothing. Whatever makes a delivery due also schedules its lane, in the same transaction
 //! ([`crate::postgres::endpoints::schedule`]).
 
 mod details;

@@ -1,9 +1,9 @@
 //! What committed transactions still have to do: one row for each company, transaction and kind, with all of its
 //! parts packed into one value.
 //!
-//! A row with an owner belongs to that process, which works on it from memory. A row without one may be taken by any
-//! process once it is due. Only the owner deletes a row or puts it back, so a process that lost a row cannot disturb
-//! its next owner. Parts that are done may be removed by anybody.
+//! A row with an owner belongs to that process, which works on it from memory. Any process may take a row without an
+//! owner once it is due. Only the owner deletes a row or puts it back, so a process that lost a row cannot disturb
+//! its next owner. Anybody may remove parts that are done.
 
 pub mod events;
 pub mod requests;
@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::columns::{column, interval};
 
-/// What has to be done with the parts of a row.
+/// What to do with the parts of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     /// Publish events.
@@ -46,7 +46,7 @@ pub struct EffectsKey {
     pub company: String,
     /// One for each transaction.
     pub batch: Uuid,
-    /// What has to be done.
+    /// What to do.
     pub kind: Kind,
 }
 
@@ -154,8 +154,8 @@ pub struct Retained {
 }
 
 /// Removes the parts that `keep` refuses, and rows without a part. It locks the rows until the caller's transaction ends,
-/// and decides by what they have then: an erasure may have removed parts meanwhile, and what it removed must not come
-/// back. A row that cannot be read keeps no other from being settled.
+/// and decides by what they have then: an erasure may have removed parts in the meantime, and they must not come
+/// back. An unreadable row does not keep others from being settled.
 ///
 /// # Errors
 /// When the database fails.
@@ -230,7 +230,7 @@ async fn rewrite(conn: &mut PgConnection, changed: &[NewEffects]) -> Result<(), 
     Ok(())
 }
 
-/// Releases rows that `owner` committed more than `age` ago and knows nothing of: it did not learn that the commit
+/// Releases rows that `owner` committed more than `age` ago without knowing it: it did not learn that the commit
 /// succeeded, or failed to hand them over. `known` are the rows that it still has to settle. Skips those that are locked.
 /// Returns their number.
 ///

@@ -1,8 +1,8 @@
 //! Erasure: finds and removes the data of a person.
 //!
 //! [`find`] reads what identifies the person. [`Sweep`] removes rows that mention the person, page by page. [`erase`]
-//! removes the contact in one short transaction; from then on [`Unfinished`] knows whom to search for, until a sweep has
-//! reached its end. All lock rows in the order of all processes.
+//! removes the contact in one short transaction; from then on [`Unfinished`] has the search terms, until a sweep has
+//! reached its end. All of them follow the common lock order.
 
 mod deliveries;
 mod effects;
@@ -94,7 +94,7 @@ impl Dossier {
         self.aliases.iter().chain([&self.contact]).map(|id| id.0).collect()
     }
 
-    /// Whether the contact still has what it had then, and no other id.
+    /// Whether the contact still has the same values and ids.
     fn is_of(&self, Living { contact, aliases, .. }: &Living) -> bool {
         let evidence = Evidence::of(contact, self.evidence.region);
         self.contact == contact.id && self.aliases == *aliases && self.evidence == evidence
@@ -175,7 +175,7 @@ impl Evidence {
     }
 }
 
-/// The keys without those of other contacts: an event of this person may have named them.
+/// The keys except those of other contacts, which an event of this person may have named.
 async fn without_keys_of_others(
     conn: &mut PgConnection,
     company: &CompanyId,

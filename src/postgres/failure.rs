@@ -1,4 +1,4 @@
-//! Classifies database errors: who is at fault, and so who has to wait.
+//! Classifies database errors: what is at fault, and so what has to wait.
 
 use super::partitions::AWAITS_PARTITION;
 

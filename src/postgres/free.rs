@@ -1,7 +1,7 @@
-//! Rows that somebody has locked are left out, and nobody waits for them.
+//! Queries that skip locked rows instead of waiting for them.
 
-/// Locks the rows `r` of `$rows`, named by company and `$id`, but for those that others have locked. `$change` continues the
-/// statement, and finds them in `free`, with the columns `$more`. The query returns the keys of those that are left out.
+/// Locks the rows `r` of `$rows`, named by company and `$id`, except those that others have locked. `$change` continues the
+/// statement, and finds them in `free`, with the columns `$more`. The query returns the keys of the skipped rows.
 macro_rules! query_free {
     ($id:literal, $more:literal, $rows:literal, $change:literal, $($argument:tt)*) => {
         sqlx::query_as!(

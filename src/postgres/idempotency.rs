@@ -1,4 +1,4 @@
-//! Requests that clients of the API named by a key. Each takes effect once.
+//! API requests that clients named by a key. Each takes effect once.
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;

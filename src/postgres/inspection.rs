@@ -1,4 +1,4 @@
-//! Looks at the server, its settings and the rights of the role, for operators. Reads no table of the service.
+//! Inspects the server, its settings and the role's rights, for operators. Reads no table of the service.
 
 use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
@@ -14,7 +14,7 @@ pub struct Inspection {
     pub processes: Option<i64>,
     /// Migrations that it lacks, and how many it has that this binary does not know; or why that cannot be read.
     pub schema: Result<(Vec<String>, usize), String>,
-    /// The tables of the service. Without a schema there are none.
+    /// The tables of the service; empty without a schema.
     pub tables: Vec<Table>,
 }
 
@@ -30,13 +30,13 @@ pub struct Server {
     pub role: String,
     /// `UTF8`, or another encoding that the service refuses.
     pub encoding: String,
-    /// It replays what another server writes.
+    /// It is a standby of another server.
     pub is_replica: bool,
     /// Transactions cannot write by default.
     pub is_read_only: bool,
     /// A commit reaches the disk.
     pub fsync: bool,
-    /// A page that was half written in a crash can be restored.
+    /// A page that a crash left half written can be restored.
     pub full_page_writes: bool,
     /// Dead rows are cleaned up.
     pub autovacuum: bool,
@@ -44,7 +44,7 @@ pub struct Server {
     pub standby_names: String,
     /// Standbys that are connected.
     pub standbys: i64,
-    /// Sessions that roles without privileges can have.
+    /// Maximum number of sessions of roles without privileges.
     pub max_sessions: i32,
     /// Whether this session is encrypted.
     pub is_encrypted: bool,
@@ -63,7 +63,7 @@ pub struct Table {
     pub is_owned: bool,
 }
 
-/// Looks at the database, whatever is wrong with it.
+/// Inspects the database, even if something is wrong with it.
 ///
 /// # Errors
 /// When it cannot be reached, or its catalog cannot be read.

@@ -15,14 +15,14 @@ const MEANING_LENGTH: usize = 16;
 /// The key of an event: its company, and [`crate::domain::event::EventRef::key`].
 pub type EventKey<'a> = (&'a str, Uuid);
 
-/// How an event ended, for ever, or until it ends in another way after it was refused.
+/// How an event ended: forever, or if it was refused, until it ends otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// It was applied with this meaning, see [`End::applied`].
     Applied([u8; MEANING_LENGTH]),
-    /// It is about a person who has been erased since it happened: it was seen, and did nothing.
+    /// It is about a person who has been erased since it happened: it was ignored.
     Erased,
-    /// It was refused, and a dead letter has it.
+    /// It was refused, and is a dead letter.
     Refused,
 }
 
@@ -65,7 +65,7 @@ pub struct Proof<'a> {
     pub event: EventKey<'a>,
     /// How it ended.
     pub end: End,
-    /// The ledger has the event as refused, and this row replaces that one.
+    /// The ledger lists the event as refused, and this row replaces that one.
     pub replaces: bool,
 }
 
@@ -148,7 +148,7 @@ pub async fn insert(conn: &mut PgConnection, mut proofs: Vec<Proof<'_>>) -> Resu
     Ok(())
 }
 
-/// Brings proofs into the one lock order of all workers, and removes the rows that they replace. If another transaction was
+/// Sorts proofs in the common lock order, and removes the rows that they replace. If another transaction was
 /// faster, the row that it wrote instead is a unique violation when the proofs are inserted.
 pub(super) async fn sort_and_remove_replaced(
     conn: &mut PgConnection,

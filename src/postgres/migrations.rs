@@ -9,7 +9,7 @@ use sqlx::{
 pub static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// The migrations of this binary that the database lacks, such as `0001 schema`, in order. A database may have more:
-/// while processes are replaced by newer ones, the older ones go on.
+/// while processes are replaced by newer ones, the older ones keep running.
 ///
 /// # Errors
 /// When the database fails.

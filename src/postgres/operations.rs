@@ -1,6 +1,6 @@
-//! Operations of operators on many dead letters or deliveries: what was planned, how far it is, and what came of each item.
+//! Operations on many dead letters or deliveries: the plan, the progress, and the outcome of each item.
 //!
-//! Rows of `operations` are locked before those of their items, and both before everything that an item is about.
+//! Rows of `operations` are locked before those of their items, and both before the rows that an item is about.
 
 mod items;
 mod outcomes;
@@ -57,7 +57,7 @@ impl Action {
         }
     }
 
-    /// Whether what it has done to an item may fail later, so that a canary has something to judge.
+    /// Whether an item may fail later, so that a canary has something to judge.
     #[must_use]
     pub const fn may_fail(self) -> bool {
         matches!(self, Self::Replay | Self::Resend)
@@ -74,7 +74,7 @@ impl Action {
     }
 }
 
-/// How far an operation is.
+/// The state of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum State {
@@ -124,11 +124,11 @@ pub struct Operation {
     pub total: i64,
     /// Items that it has replayed, discarded, restored or resent.
     pub done: i64,
-    /// Items that it left alone.
+    /// Items that it skipped.
     pub skipped: i64,
     /// Items that could not be published, and are open again.
     pub failed: i64,
-    /// Who planned it, and from then on who ran it.
+    /// Who planned it, or, once it ran, who ran it.
     pub operator: String,
     /// Why, in that person's words.
     pub reason: Option<String>,
@@ -246,7 +246,7 @@ pub async fn set_terms(
     Ok(())
 }
 
-/// Changes the state from one of `from`. Returns the state before, or `None` if there is no such operation; one in
+/// Changes the state from one of `from`. Returns the state before, or `None` if the operation does not exist; one in
 /// another state stays as it is.
 ///
 /// # Errors
@@ -337,7 +337,7 @@ pub async fn matching(
     .await
 }
 
-/// Deletes operations that ended before `before`, or have been waiting for an operator since: a portion of their items, and then
+/// Deletes operations that ended or began to wait for an operator before `before`: a portion of their items, and then
 /// themselves. Returns how many rows that were; fewer than `portion` if none are left.
 ///
 /// # Errors
@@ -347,7 +347,7 @@ pub async fn delete_old(
     before: OffsetDateTime,
     portion: i64,
 ) -> Result<u64, sqlx::Error> {
-    // First of all, so that nobody resumes what loses its items.
+    // First, so that nobody resumes an operation that loses its items.
     sqlx::query!(
         "UPDATE operations SET state = 'canceled', finished_at = created_at WHERE operation_id IN (
              SELECT operation_id FROM operations

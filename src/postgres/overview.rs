@@ -1,5 +1,5 @@
-//! What is wrong and what waits, for the first page of the console. Each statement reads at most `limit` rows, so the page
-//! costs the same however much has failed.
+//! What is wrong and what waits, for the first page of the console. Each statement reads at most `limit` rows, so the
+//! page costs the same however much has failed.
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;

@@ -1,11 +1,11 @@
-//! The partitions of the tables that are partitioned by time: made ahead, and dropped when all of their rows are old.
+//! The partitions of tables that are partitioned by time: created ahead, and dropped when all of their rows are old.
 //!
 //! A partition is named after its first day: `webhook_attempts_20261128`, `trigger_events_202611`. Rows without a
 //! partition go to `<table>_default`. All times are UTC.
 //!
 //! A change of partitions needs a lock that keeps workers waiting: of the whole table to drop one, of the default
-//! partition to make one. It waits for the lock, and holds it, for a fraction of a second at most. If that is not
-//! enough it gives up, and the caller tries again later. One process at a time does this work.
+//! partition to create one. It waits for the lock, and holds it, for a fraction of a second at most. If that is not
+//! enough, it gives up and the caller tries again later. One process at a time does this work.
 
 mod calendar;
 mod deletion;
@@ -33,20 +33,20 @@ const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '200ms'";
 /// How long one statement of a change may take while it has the lock.
 const HELD_TIMEOUT: &str = "SET LOCAL statement_timeout = '800ms'";
 
-/// What became of a change.
+/// The outcome of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// It is done.
     Done,
     /// Another process was faster.
     Gone,
-    /// Another process works on partitions, or the lock was not to be had in time. Try again later.
+    /// Another process works on partitions, or the lock was not available in time. Try again later.
     Busy,
     /// It took too long, with or without a lock. Try again much later.
     Slow,
     /// The default partition already has rows of that time. They stay there.
     Occupied,
-    /// The default partition is too large to make a partition of the next days. Their rows go there.
+    /// The default partition is too large to create a partition for the next days. Their rows go to the default one.
     Crowded,
     /// More than a few rows are unfinished.
     Unfinished,
@@ -79,7 +79,7 @@ pub async fn list(conn: &mut PgConnection, table: &Table) -> Result<Vec<Date>, s
 }
 
 /// The time before which no request waits in `effects` to be sent. Whether a killed process had sent it is decided by
-/// the row of its delivery, which must not leave first.
+/// the row of its delivery, which must not be removed first.
 ///
 /// # Errors
 /// When the database fails.
@@ -110,7 +110,7 @@ async fn abandon(
     Ok(change)
 }
 
-/// What an error of a change means that is nobody's fault (PostgreSQL, appendix A).
+/// The meaning of an expected error of a change (PostgreSQL, appendix A).
 pub(super) fn given_up(error: sqlx::Error) -> Result<Change, sqlx::Error> {
     let code = error.as_database_error().and_then(DatabaseError::code).map(Cow::into_owned);
     match code.as_deref() {

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::{
     Failure, classify,
     migrations::pending,
-    session::{self, Asked, Unfit},
+    session::{self, Asked, Plans, Unfit},
 };
 use crate::settings;
 
@@ -103,7 +103,7 @@ impl fmt::Display for Cause<'_> {
 pub struct Database {
     pool: PgPool,
     asked: Arc<Asked>,
-    /// What the last new connection lacked. The pool hides it: it tries again until it gives up.
+    /// What the last new connection lacked. The pool hides that: it retries until it gives up.
     unfit: Arc<Mutex<Option<Unfit>>>,
     unit_timeout: Duration,
     /// Also the deadline of the pool's own test of a returned connection.
@@ -128,10 +128,10 @@ impl Database {
     /// # Errors
     /// When `postgres.url` is not an address.
     pub fn new(settings: &settings::Postgres, purpose: &str) -> Result<Self, sqlx::Error> {
-        Self::with_connections(settings, purpose, settings.max_connections)
+        Self::with_sessions(settings, purpose, settings.max_connections, Plans::Custom)
     }
 
-    /// As [`Self::new`], with one connection set aside in a pool of its own. Who has that pool does not wait for others,
+    /// A pool for workers, and one connection set aside in its own pool. The owner of that pool does not wait for others,
     /// however busy they are.
     ///
     /// # Errors
@@ -139,22 +139,19 @@ impl Database {
     pub fn with_reserved(settings: &settings::Postgres, purpose: &str) -> Result<(Self, Self), sqlx::Error> {
         // Validated to be more than one.
         let others = settings.max_connections.saturating_sub(1).max(1);
-        let others = Self::with_connections(settings, purpose, others)?;
-        Ok((others, Self::with_connections(settings, purpose, 1)?))
+        let others = Self::with_sessions(settings, purpose, others, Plans::Generic)?;
+        Ok((others, Self::with_sessions(settings, purpose, 1, Plans::Generic)?))
     }
 
-    /// As [`Self::new`], for people who wait for an answer: few connections, and statements that end soon, so that what
-    /// they ask for cannot slow down the workers.
+    /// As [`Self::new`], for people who wait for an answer: few connections and short statement timeouts, so that
+    /// their queries cannot slow down the workers.
     ///
     /// # Errors
     /// When `postgres.url` is not an address.
     pub fn for_console(settings: &settings::Postgres) -> Result<Self, sqlx::Error> {
         let statement_timeout = settings.statement_timeout.min(CONSOLE_STATEMENT_TIMEOUT);
         let settings = settings::Postgres { statement_timeout, ..settings.clone() };
-        let mut asked = session::asked(&settings);
-        // What people search for differs from search to search, and a connection lives long.
-        asked.push(("plan_cache_mode", "force_custom_plan".to_owned()));
-        Self::with_sessions(&settings, "console", CONSOLE_CONNECTIONS, asked)
+        Self::with_sessions(&settings, "console", CONSOLE_CONNECTIONS, Plans::Custom)
     }
 
     /// As [`Self::new`], for changes that may take longer than a page, which must not wait for them: few connections.
@@ -162,24 +159,16 @@ impl Database {
     /// # Errors
     /// When `postgres.url` is not an address.
     pub fn for_long_changes(settings: &settings::Postgres) -> Result<Self, sqlx::Error> {
-        Self::with_connections(settings, "console changes", CONSOLE_CONNECTIONS)
-    }
-
-    fn with_connections(
-        settings: &settings::Postgres,
-        purpose: &str,
-        connections: u32,
-    ) -> Result<Self, sqlx::Error> {
-        Self::with_sessions(settings, purpose, connections, session::asked(settings))
+        Self::with_sessions(settings, "console changes", CONSOLE_CONNECTIONS, Plans::Custom)
     }
 
     fn with_sessions(
         settings: &settings::Postgres,
         purpose: &str,
         connections: u32,
-        asked: Asked,
+        plans: Plans,
     ) -> Result<Self, sqlx::Error> {
-        let asked = Arc::new(asked);
+        let asked = Arc::new(session::asked(settings, plans));
         let options: PgConnectOptions = settings.url.expose_secret().parse()?;
         let options = options
             .application_name(&format!("contact-relay {purpose}"))

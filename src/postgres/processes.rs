@@ -1,7 +1,7 @@
 //! The running processes: each renews its row, and releases what dead processes own.
 //!
-//! The clock is the database's. Nothing here waits for the disk: whatever a process commits later makes its earlier
-//! renewals durable as well.
+//! Times are those of the database's clock. Nothing here waits for the disk: a later commit of the process makes its
+//! earlier renewals durable, too.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use super::{columns::interval, effects, endpoints};
 
-/// How long a dead process is remembered after its burial. It may only have stood still, and claim and commit under its old
-/// id when it goes on: what it owns by then is released as well. If it stands still for longer, see [`remember`].
+/// How long a dead process is remembered after its burial. It may only have been suspended, and claim and commit under its old
+/// id when it continues: what it owns by then is released as well. If it is suspended for longer, see [`remember`].
 const MEMORY: Duration = Duration::from_hours(1);
 
 /// Maximum rows of a table that one transaction releases.
@@ -42,8 +42,8 @@ pub async fn register(
 }
 
 /// Renews a process for `term` from now on, even if its row has expired, as after an outage of the database. Notes that it
-/// has heard of what was recalled before its renewal at `heard_at`. Returns the time of this renewal; `None` if another
-/// process has buried it: what it owned is no longer its own.
+/// has learned of what was recalled before its renewal at `heard_at`. Returns the time of this renewal; `None` if another
+/// process has buried it, so it no longer owns anything.
 ///
 /// # Errors
 /// When the database fails.
@@ -66,8 +66,8 @@ pub async fn renew(
     .await
 }
 
-/// Whether every process that may send webhooks from memory has heard of what was recalled before `recalled_at`. Buries those
-/// whose rows have expired: they will go on under a new id, without what they have in memory.
+/// Whether every process that may send webhooks from memory has learned of what was recalled before `recalled_at`. Buries those
+/// whose rows have expired: they will continue under a new id, without what they have in memory.
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.
@@ -123,7 +123,7 @@ pub async fn alive(conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
 /// # Errors
 /// When the database fails.
 pub async fn remember(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-    // A live owner registered before it became one, so whoever sees what it owns also sees its row.
+    // A live owner registered before it became one, so a transaction that sees what it owns also sees its row.
     sqlx::query!(
         "WITH RECURSIVE of_effects AS (
              (SELECT owner FROM effects WHERE owner IS NOT NULL ORDER BY owner LIMIT 1)
@@ -157,8 +157,8 @@ pub struct Buried {
     pub more: bool,
 }
 
-/// Releases a portion of what dead processes own, in one transaction. A process that is being buried by somebody else
-/// is left to them.
+/// Releases a portion of what dead processes own, in one transaction. A process that another one is burying
+/// is left to it.
 ///
 /// # Errors
 /// When the database fails.
@@ -169,7 +169,7 @@ pub async fn bury(conn: &mut PgConnection) -> Result<Buried, sqlx::Error> {
     Ok(buried)
 }
 
-/// Buries those of these processes whose rows have expired, so that none of them goes on under its id, but leaves what they
+/// Buries those of these processes whose rows have expired, so that none of them continues under its id, but leaves what they
 /// own to [`bury`]. Returns the others, which are alive or about to be renewed or buried. Processes without a row are dead.
 ///
 /// # Errors
@@ -178,7 +178,7 @@ pub async fn bury_expired(conn: &mut PgConnection, processes: &[Uuid]) -> Result
     if processes.is_empty() {
         return Ok(Vec::new());
     }
-    // Skips what is locked, because a transaction that buries processes locks their effects afterwards.
+    // Skips locked rows, because a transaction that buries processes locks their effects afterwards.
     let dead = sqlx::query_scalar!(
         "SELECT process_id FROM processes WHERE process_id = ANY($1) AND alive_until <= now()
          ORDER BY process_id FOR UPDATE SKIP LOCKED",

@@ -39,7 +39,7 @@ pub struct Minute {
     pub deliveries: i64,
 }
 
-/// Adds to what this process did in this minute, and removes what is older than any chart.
+/// Adds to the counts of this process for this minute, and removes rows too old for any chart.
 ///
 /// # Errors
 /// When the database fails.

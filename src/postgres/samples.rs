@@ -1,4 +1,4 @@
-//! What metrics sample of the whole database, every few seconds. Each statement reads a bounded number of rows.
+//! Samples of the whole database for metrics, taken every few seconds. Each statement reads a bounded number of rows.
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -11,12 +11,16 @@ const MAX_COUNTED: i64 = 10_000;
 /// The same of operations.
 const MAX_OPERATIONS: i64 = 1_000;
 
-/// How long the oldest work that no process has taken is overdue, in seconds.
+/// How many overdue lanes of a turn, and how many batches, are searched for a company that nobody serves.
+const MAX_PASSED: i64 = 100;
+
+/// How long the oldest untaken work is overdue, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lag {
     /// Events to publish.
     pub publish: f64,
-    /// Webhooks to send, and lanes to be claimed.
+    /// Webhooks to send, and lanes to be claimed, of companies that no process serves. The work of the others waits for its
+    /// company's share, which says nothing about the service.
     pub webhook: f64,
 }
 
@@ -27,21 +31,31 @@ pub struct Lag {
 pub async fn lag(conn: &mut PgConnection) -> Result<Lag, sqlx::Error> {
     sqlx::query_as!(
         Lag,
-        r#"SELECT
+        r#"WITH served AS MATERIALIZED (
+               (SELECT e.company_id FROM webhook_endpoints e WHERE e.owner IS NOT NULL LIMIT $2)
+               UNION
+               (SELECT f.company_id FROM effects f WHERE f.owner IS NOT NULL AND f.kind = 'send' LIMIT $2))
+           SELECT
              coalesce(
                  (SELECT extract(epoch FROM now() - f.due_at) FROM effects f
                   WHERE f.kind = 'publish' AND f.owner IS NULL AND f.due_at <= now() ORDER BY f.due_at LIMIT 1),
                  0)::float8 AS "publish!",
              coalesce(greatest(
-                 (SELECT extract(epoch FROM now() - f.due_at) FROM effects f
-                  WHERE f.kind = 'send' AND f.owner IS NULL AND f.due_at <= now() ORDER BY f.due_at LIMIT 1),
+                 (SELECT max(extract(epoch FROM now() - due.due_at)) FROM (
+                      SELECT f.company_id, f.due_at FROM effects f
+                      WHERE f.kind = 'send' AND f.owner IS NULL AND f.due_at <= now()
+                      ORDER BY f.due_at LIMIT $3) due
+                  WHERE NOT EXISTS (SELECT FROM served s WHERE s.company_id = due.company_id)),
                  (SELECT max(extract(epoch FROM now() - due.next_due_at)) FROM generate_series(0, $1 - 1) AS t(turn)
                   CROSS JOIN LATERAL (
-                      SELECT e.next_due_at FROM webhook_endpoints e
+                      SELECT e.company_id, e.next_due_at FROM webhook_endpoints e
                       WHERE e.turn = t.turn AND e.owner IS NULL AND e.next_due_at < 'infinity' AND e.next_due_at <= now()
-                      ORDER BY e.next_due_at LIMIT 1) due)),
+                      ORDER BY e.next_due_at LIMIT $3) due
+                  WHERE NOT EXISTS (SELECT FROM served s WHERE s.company_id = due.company_id))),
                  0)::float8 AS "webhook!""#,
         TURNS,
+        MAX_COUNTED,
+        MAX_PASSED,
     )
     .fetch_one(conn)
     .await
@@ -124,7 +138,7 @@ pub async fn operations(conn: &mut PgConnection) -> Result<Vec<OpenOperations>, 
     .await
 }
 
-/// Until when settled dead letters are counted: transactions that are older than this have committed, or are not counted.
+/// Until when settled dead letters are counted: older transactions have committed, or are not counted.
 ///
 /// # Errors
 /// When the database fails.

@@ -1,7 +1,7 @@
 //! Applies pending migrations while workers run.
 //!
 //! A migration in a transaction needs its table for milliseconds. But while it waits for the lock, everybody else who
-//! needs the table waits behind it. So it gives up soon, lets them pass, and tries again. A migration without a
+//! needs the table waits behind it. So it gives up quickly, lets them pass, and tries again. A migration without a
 //! transaction builds an index or validates a constraint: that may take hours, and nobody waits for it.
 
 use std::time::Duration;
@@ -45,10 +45,10 @@ pub enum SchemaError {
     /// It failed, or does not match this binary.
     #[error(transparent)]
     Failed(#[from] MigrateError),
-    /// Somebody was in the way for too long.
+    /// A lock was not available for too long.
     #[error("gave up after {} s: {obstacle}", waited.as_secs())]
     Busy {
-        /// Who.
+        /// The holder.
         obstacle: &'static str,
         /// For how long.
         waited: Duration,
@@ -81,7 +81,7 @@ pub async fn apply(conn: &mut PgConnection) -> Result<(), SchemaError> {
     let today = clock::now(conn).await?.date();
     for table in &TABLES {
         for first in table.wanted(today) {
-            // The service tries again what is not done now.
+            // The service retries later.
             if partitions::create(conn, table, first, today).await? == Change::Busy {
                 return Ok(());
             }
@@ -147,7 +147,7 @@ async fn attempt(
     migrations.run_to(migration.version, conn).await
 }
 
-/// An interrupted build leaves an index that nobody may use, and that the next build takes for its own.
+/// An interrupted build leaves an invalid index, which the next build would take for its own.
 async fn drop_unfinished_index(conn: &mut PgConnection, migration: &Migration) -> Result<(), sqlx::Error> {
     let drop = sqlx::query_scalar::<_, String>(
         r"SELECT 'DROP INDEX CONCURRENTLY ' || c.oid::regclass

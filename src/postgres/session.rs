@@ -1,7 +1,7 @@
-//! What a session asks of the server, and whether it got that.
+//! The settings that a session requests from the server, and the check that it got them.
 //!
-//! The settings go with the connection's first message, which a pooler between may drop without a word. Without them a
-//! cached plan may scan a large table, and a statement may run forever. So every connection is checked.
+//! They travel in the connection's startup message, and a pooler may drop them silently. Without them a cached plan
+//! may scan a large table, and a statement may run forever. So every connection is checked.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::settings;
 /// deadlock before: it looks for one after `deadlock_timeout`, which is 1 s.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a transaction that somebody has left may keep its locks: a host that lost its power does not close connections.
+/// How long an abandoned transaction may keep its locks: a host that lost power does not close connections.
 const MAX_IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
 
 /// Why a connection or its database cannot be used.
@@ -22,7 +22,7 @@ pub enum Unfit {
     /// Texts would be stored in another encoding, or refused.
     #[error("the database's encoding is {0}; use one that was created with ENCODING 'UTF8'")]
     Encoding(String),
-    /// Something between does not pass on the settings of the session.
+    /// A pooler does not pass on the settings of the session.
     #[error(
         "the connection drops these settings: {}; connect directly to Postgres, or let the pooler pass on `options` and \
          give each client a session of its own",
@@ -37,8 +37,28 @@ pub enum Unfit {
 /// Settings of a session, by name.
 pub(super) type Asked = Vec<(&'static str, String)>;
 
-/// What each session asks for. The values are as `pg_settings` shows them.
-pub(super) fn asked(settings: &settings::Postgres) -> Asked {
+/// What a statement is planned for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Plans {
+    /// Once, for any arguments. Workers' statements take arrays, and the same index serves them whatever they hold. By default
+    /// the server plans them again for each small batch, because it expects ten elements in an array that it has not seen, and
+    /// planning takes longer than running.
+    Generic,
+    /// For the arguments of each run: people's searches differ, and the given filters decide which index serves.
+    Custom,
+}
+
+impl Plans {
+    const fn mode(self) -> &'static str {
+        match self {
+            Self::Generic => "force_generic_plan",
+            Self::Custom => "force_custom_plan",
+        }
+    }
+}
+
+/// The requested settings, with values as `pg_settings` shows them.
+pub(super) fn asked(settings: &settings::Postgres, plans: Plans) -> Asked {
     let milliseconds = |time: Duration| time.as_millis().to_string();
     let off = || "off".to_owned();
     vec![
@@ -58,6 +78,7 @@ pub(super) fn asked(settings: &settings::Postgres) -> Asked {
         ("jit", off()),
         // On busy cores three processes take longer than one, and take more from the workers.
         ("max_parallel_workers_per_gather", "0".to_owned()),
+        ("plan_cache_mode", plans.mode().to_owned()),
     ]
 }
 

@@ -1,10 +1,10 @@
 //! Suppressions keep an erased person from coming back: a keyed hash of each of their phones and emails.
 //!
-//! They cannot keep out what was already looked up. Contacts are locked before; for dead letters, which belong to nobody,
-//! [`last_erasures`] and [`await_dead_letters`] take the same advisory lock.
+//! They cannot stop a transaction that has already looked. For contacts, the contact's lock decides. For dead
+//! letters, which belong to nobody, [`last_erasures`] and [`await_dead_letters`] take the same advisory lock.
 //!
-//! The key of a company is in the database. Without a pepper in the settings, anyone with a dump and a
-//! list of all phone numbers can find out who was erased.
+//! A company's key is in the database. Without a pepper in the settings, anyone with a dump and a list of all phone
+//! numbers can find out who was erased.
 
 use std::collections::BTreeSet;
 
@@ -81,7 +81,7 @@ pub async fn last_erasures(
     )
     .execute(&mut *conn)
     .await?;
-    // A statement of its own, to see what was committed before the locks were free.
+    // A separate statement, to see what was committed before the locks were free.
     let rows = sqlx::query!(
         r#"SELECT company_id AS "company_id!", last_erased_at AS "last_erased_at!"
            FROM suppression_keys WHERE company_id = ANY($1)

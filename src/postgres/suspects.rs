@@ -1,5 +1,5 @@
 //! Counts how often each suspect was processed alone. A suspect is a message that came back too often. The count is
-//! written before the processing begins, so it also counts starts that end the process.
+//! written before processing begins, so it includes tries that end the process.
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -16,7 +16,7 @@ pub async fn begin(conn: &mut PgConnection, body_hash: &[u8]) -> Result<i32, sql
     .await
 }
 
-/// Forgets a portion of the messages that were last started before `before`: they never came back.
+/// Forgets a portion of the messages that were last started before `before` and never came back.
 ///
 /// # Errors
 /// When the database fails.

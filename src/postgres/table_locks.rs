@@ -25,6 +25,6 @@ pub async fn any(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
         }
     }
     transaction.rollback().await?;
-    // A role that may not lock tables cannot tell.
+    // A role that may not lock tables cannot find out.
     Ok(refused.is_some_and(|error| classify(&error) == Failure::Locked))
 }

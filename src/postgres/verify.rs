@@ -1,9 +1,10 @@
-//! Looks for rows that contradict each other, a page of a table at a time. Nothing here changes or locks a row.
+//! Looks for rows that contradict each other, one page of a table at a time. Nothing here changes or locks a row.
 //!
-//! A page is read in one snapshot, and every transaction of the service keeps what is checked here, so work in progress
-//! contradicts nothing. What depends on the clock, such as the takeover from a dead process, may need a second look.
+//! A page is read in one snapshot, and every transaction of the service preserves what is checked here, so work in
+//! progress contradicts nothing. What depends on the clock, such as the takeover from a dead process, may need a
+//! second look.
 //!
-//! `OFFSET 0` makes Postgres look up each row: it would hash a whole table otherwise.
+//! `OFFSET 0` makes Postgres look up each row; otherwise it would hash a whole table.
 
 mod contacts;
 mod events;
@@ -26,7 +27,7 @@ const PAGE: i64 = 1_000;
 /// After all companies: longer than any id, and greater.
 const LAST: char = '\u{10FFFF}';
 
-/// What is proved.
+/// The checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
 #[expect(missing_docs, reason = "`proves` describes them, once")]
@@ -60,7 +61,7 @@ impl Check {
         self.into()
     }
 
-    /// What holds if it finds nothing.
+    /// What it proves if it finds nothing.
     #[must_use]
     pub const fn proves(self) -> &'static str {
         match self {
@@ -107,7 +108,7 @@ impl Check {
         }
     }
 
-    /// The table that it goes through.
+    /// The table that it reads.
     #[must_use]
     pub const fn scan(self) -> Scan {
         match self {
@@ -127,7 +128,7 @@ impl Check {
     }
 }
 
-/// A table to go through. Several checks share one.
+/// A table to read. Several checks share one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::VariantArray)]
 #[expect(missing_docs, reason = "each is a table")]
 pub enum Scan {
@@ -163,7 +164,7 @@ impl Place {
     }
 }
 
-/// What to go through, and what the settings say about it.
+/// What to read, and what the settings say about it.
 pub struct Scope {
     /// Companies from here on.
     from: String,
@@ -221,7 +222,7 @@ const EARLIER: Duration = Duration::days(1970 * 366);
 /// A contradiction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Violation {
-    /// What it disproves.
+    /// The check that it violates.
     pub check: Check,
     /// The company's id.
     pub company: String,

@@ -120,7 +120,7 @@ pub struct Effective {
 }
 
 impl Effective {
-    /// What is allowed, but should not be so.
+    /// Allowed but unsafe values.
     pub fn warnings(&self) -> impl Iterator<Item = &Fault> {
         self.exposed.iter().chain(&self.weak)
     }

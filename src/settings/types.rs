@@ -42,7 +42,7 @@ impl TryFrom<String> for CompanyRegion {
     }
 }
 
-/// What a commit waits for. Never nothing: what was acknowledged must survive a crash of the database.
+/// What a commit waits for. Never nothing: an acknowledged event must survive a crash of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum SynchronousCommit {

@@ -194,7 +194,7 @@ fn webhook(settings: &Settings, faults: &mut Faults) {
     }
 }
 
-/// What a setting here may remove must not be needed by what another one keeps.
+/// One setting must not remove what the data kept by another one needs.
 fn retention(settings: &Settings, faults: &mut Faults) {
     let retention = &settings.retention;
     let mut unless = |fine: bool, key: &'static str, message: &str| faults.unless(fine, key, message);

@@ -1,4 +1,4 @@
-//! In place of `otlp`, in a binary without that feature: no traces.
+//! Replaces `otlp` in a binary without that feature: no traces.
 
 use std::{convert::Infallible, sync::Arc};
 

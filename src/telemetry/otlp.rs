@@ -1,6 +1,6 @@
 //! Sends spans to a collector: OTLP over HTTP, protobuf.
 //!
-//! A collector that hangs, refuses or is gone costs spans, which are counted, and nothing else: nobody waits for the export.
+//! If the collector hangs, refuses or is gone, spans are dropped and counted. Nothing waits for the export.
 
 mod client;
 
@@ -35,7 +35,7 @@ use crate::{
 /// Maximum number of spans in a request.
 const BATCH: usize = 1024;
 
-/// How long the first span of a batch waits for others. The queue has room for what 40,000 spans a second leave in it.
+/// How long the first span of a batch waits for others. The queue has room for 40,000 spans a second.
 const GATHER: Duration = Duration::from_millis(200);
 
 /// Deadline of a request.
@@ -56,7 +56,7 @@ pub struct Exporter {
     is_failing: bool,
 }
 
-/// Prepares traces; `None` if the settings name no collector. `namespace` tells deployments apart.
+/// Prepares traces; `None` if the settings name no collector. `namespace` distinguishes deployments.
 ///
 /// # Errors
 /// When the address is not one, or TLS cannot be prepared.
@@ -87,7 +87,7 @@ pub fn start(
 }
 
 impl Exporter {
-    /// Exports until `stop`, and then for a short time what is left.
+    /// Exports until `stop`, and then the rest for a short time.
     pub async fn run(mut self, stop: CancellationToken) {
         let deadline = async {
             stop.cancelled().await;
@@ -149,7 +149,7 @@ impl Exporter {
             Some(error) if !was_failing => {
                 warn!(
                     error,
-                    "could not export traces: {error}; spans are dropped until the collector takes them"
+                    "could not export traces: {error}; spans are dropped until the collector accepts them"
                 );
             }
             None if was_failing => info!("the collector takes traces again"),

@@ -1,7 +1,8 @@
 //! Spans: what the service did for an event, and when. [`super::otlp`] exports them.
 //!
-//! Recording a span takes no lock and never waits: it goes into a bounded queue, and is dropped and counted if that is full.
-//! A span has ids, times and values of closed lists, never text of strangers but the id of a company, which logs have as well.
+//! Recording a span takes no lock and never waits: the span goes into a bounded queue, and is dropped and counted if
+//! that is full. A span has ids, times and values of closed lists. The only text from strangers is a company's id,
+//! which logs have as well.
 
 use std::{sync::Arc, time::SystemTime};
 

@@ -1,4 +1,4 @@
-//! Delays between the retries of something that will recover, like a connection to the broker.
+//! Delays between retries of something that will recover, such as a connection to the broker.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 /// The first delay, before jitter.
 const MIN_DELAY: Duration = Duration::from_millis(100);
 
-/// The longest delay before jitter, which at most doubles it. It is short because work resumes that much
+/// The longest delay before jitter, which at most doubles it. It is short, because work resumes that much
 /// later after an outage, and a retry every few seconds adds no load worth saving.
 const MAX_DELAY: Duration = Duration::from_millis(2500);
 

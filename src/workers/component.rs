@@ -1,19 +1,19 @@
-//! The names of the components: the same in logs, in `/readyz`, in the broker's list of connections and for
-//! the tasks of the process.
+//! The names of the components: the same in logs, in `/readyz`, in the broker's list of connections and as task
+//! names.
 
 /// Publishes committed events.
 pub const OUTBOX_RELAY: &str = "outbox-relay";
 
-/// Makes partitions, and removes what is no longer kept.
+/// Creates partitions, and removes what is no longer kept.
 pub const MAINTENANCE: &str = "maintenance";
 
-/// Finishes erasures that were interrupted. Apart from maintenance, whose rounds may take long or fail.
+/// Finishes erasures that were interrupted. Separate from maintenance, whose rounds may take long or fail.
 pub const ERASURES: &str = "erasures";
 
 /// Keeps the process registered.
 pub const PRESENCE: &str = "presence";
 
-/// The clock of the process, compared to the database's.
+/// The clock of the process, compared with the database's.
 pub const CLOCK: &str = "clock";
 
 /// Work that has waited for too long.
@@ -22,13 +22,13 @@ pub const LAG: &str = "lag";
 /// Samples the database for metrics and the lag.
 pub const SAMPLER: &str = "sampler";
 
-/// Stores how much the process does.
+/// Stores how much work the process does.
 pub const RATES: &str = "rates";
 
 /// Worker 2.
 pub const WEBHOOK_WORKER: &str = "webhook-worker";
 
-/// The outcomes of webhooks that cannot be recorded. Apart from worker 2, which works on meanwhile.
+/// The outcomes of webhooks that cannot be recorded. Separate from worker 2, which continues.
 pub const WEBHOOK_OUTCOMES: &str = "webhook-outcomes";
 
 /// Consumes the webhook queue and wakes worker 2.

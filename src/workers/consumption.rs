@@ -26,11 +26,11 @@ pub(super) struct Consumption<'a> {
     /// Section `[amqp]`.
     pub(super) amqp: &'a settings::Amqp,
     pub(super) queue: String,
-    /// Whether an ack arrived, and what else is counted of the queue.
+    /// Counts acks and everything else about the queue.
     pub(super) counts: Counts<'a>,
-    /// Maximum number of messages that the broker hands out before they are acked.
+    /// Maximum number of unacknowledged messages that the broker sends.
     pub(super) prefetch: usize,
-    /// How many bytes of such messages are in memory at most; one message always fits.
+    /// Maximum bytes of these messages in memory; one message always fits.
     pub(super) prefetch_bytes: usize,
     pub(super) health: &'a Health,
 }
@@ -74,7 +74,7 @@ pub(super) trait Work: Send {
     /// Processes what `consumer` receives. Resets `backoff` when a message arrives.
     ///
     /// # Errors
-    /// When the consumer must be rebuilt. Its unacknowledged messages are delivered again.
+    /// When the consumer must be rebuilt. Its unacknowledged messages are redelivered.
     fn work(
         &mut self,
         consumer: &mut Consumer,
@@ -83,11 +83,11 @@ pub(super) trait Work: Send {
     ) -> impl Future<Output = Result<Ended, ConsumeError>> + Send;
 }
 
-/// Why the work with a sound consumer ended.
+/// Why the work with a working consumer ended.
 pub(super) enum Ended {
     /// The process is stopping.
     Stopped,
-    /// All messages are acknowledged, and no other has arrived for so long that the consumer may be dead.
+    /// All messages are acknowledged, and none has arrived for so long that the consumer may be dead.
     Idle,
 }
 
@@ -102,7 +102,7 @@ pub(super) struct Batches<'a, S> {
 /// Processes one batch.
 pub(super) trait Settle: Send {
     /// Commits an outcome for every message. `true`: the batch is acked. `false`, because the process is
-    /// stopping: the batch goes back to the queue.
+    /// stopping: the batch is requeued.
     fn settle(&mut self, messages: &[Received]) -> impl Future<Output = bool> + Send;
 }
 
@@ -159,7 +159,7 @@ impl Consumption<'_> {
         self.counts.metrics.watch_room(Room::Inbox, self.prefetch_bytes, consumer.held_bytes());
         self.health.ready(self.component);
         while let Ended::Idle = work.work(&mut consumer, backoff, stop).await? {
-            // Or what arrives for it meanwhile could keep the connection from reading the answers to the other.
+            // Otherwise its messages could keep the connection from reading the answers to the other.
             consumer.disregard();
             let fresh = self.open_consumer(&connection).await?;
             std::mem::replace(&mut consumer, fresh).close().await;

@@ -314,9 +314,9 @@ enum Patience {
 
 /// What one transaction has stored.
 enum Stored {
-    /// All: those that are dead letters now, and how many lost their contents, because they could not be searched.
+    /// Everything: the new dead letters, and how many lost their contents because they could not be searched.
     All { unsearched: usize, opened: Vec<(Stage, Reason)> },
-    /// Nothing, because they are too many to be searched at once.
+    /// Nothing: too many to search at once.
     TooMany,
 }
 
@@ -344,7 +344,7 @@ async fn store(
     }
     let replays: Vec<_> = dead.iter().filter_map(|new| Some((new.replay_of?, new.as_message()))).collect();
     let discarded = dead_letters::lock_discarded(&mut transaction, &replays).await?;
-    // A discard cancels the replay, wherever its message has gone.
+    // A discard cancels the replay, wherever its message is.
     dead.retain(|new| new.replay_of.is_none_or(|id| !discarded.contains(&(id, new.meaning))));
     dead_letters::insert(&mut transaction, &dead).await?;
     transaction.commit().await?;

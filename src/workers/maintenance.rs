@@ -1,16 +1,18 @@
-//! Makes partitions ahead, removes what `retention` no longer keeps, and finishes erasures that were interrupted.
+//! Creates partitions ahead, removes what `retention` no longer keeps, and finishes interrupted erasures.
 //!
-//! Every process with a worker runs it; an advisory lock lets one at a time change a partition. It loses nothing when it
-//! does not run: rows without a partition go to the default one, and what should have left stays.
+//! Every process with a worker runs it; an advisory lock lets only one at a time change a partition. If it does not
+//! run, nothing is lost: rows without a partition go to the default one, and old rows stay.
+
+mod old;
 
 use std::{collections::BTreeSet, panic::resume_unwind, sync::Arc, time::Duration};
 
-use sqlx::PgConnection;
 use time::{Date, OffsetDateTime};
 use tokio::{runtime::Handle, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use self::old::Old;
 use super::{
     component::{ERASURES, MAINTENANCE},
     retry::DatabaseWait,
@@ -18,9 +20,9 @@ use super::{
 use crate::{
     health::Health,
     postgres::{
-        Database, Failure, classify, clock, dead_letters, endpoints, erasure, idempotency, operations,
+        Database, Failure, classify, clock, endpoints, erasure,
         partitions::{self, Change, Deletion, TABLES, Table, Unfinished},
-        refusal, suspects,
+        refusal,
     },
     settings::Settings,
     telemetry::chain,
@@ -29,16 +31,16 @@ use crate::{
 /// Time between two rounds.
 const INTERVAL: Duration = Duration::from_hours(1);
 
-/// Time until the next round when a lock was not to be had.
+/// Time until the next round after a lock was not available.
 const RETRY_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Time between two looks for erasures that were interrupted.
+/// Time between two searches for interrupted erasures.
 const ERASURE_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Maximum rows that one transaction deletes.
 const PORTION: i64 = 1000;
 
-/// How long the command that erases somebody is left to itself.
+/// How long an erasing command is left alone.
 const ERASURE: time::Duration = time::Duration::minutes(5);
 
 /// How long a message that crashed the process is remembered after its last start.
@@ -50,13 +52,13 @@ const KEYS: time::Duration = time::Duration::days(1);
 /// What a round did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Partitions that were made.
+    /// Partitions that were created.
     pub made: u64,
     /// Partitions that were dropped.
     pub dropped: u64,
     /// Rows that were deleted.
     pub deleted: u64,
-    /// Changes that have to wait for a lock or for another process.
+    /// Changes that wait for a lock or for another process.
     pub postponed: u64,
 }
 
@@ -71,7 +73,7 @@ pub struct Maintenance {
 }
 
 impl Maintenance {
-    /// Works until `stop`: a round at once and then every hour, and erasures every minute. Neither waits for the other: a round
+    /// Works until `stop`: a round at once and then every hour, and erasures every minute. They do not wait for each other: a round
     /// may take long, or fail.
     pub async fn run(self, stop: CancellationToken) {
         tokio::join!(self.run_rounds(&stop), self.run_erasures(&stop));
@@ -119,10 +121,10 @@ impl Maintenance {
         }
     }
 
-    /// Makes partitions, and removes what is old at the time `now`, or until `stop`.
+    /// Creates partitions, and removes what is old at `now`, or until `stop`.
     ///
     /// # Errors
-    /// When the database fails. What was done until then stays done.
+    /// When the database fails. The changes until then stay.
     pub async fn round(&self, now: OffsetDateTime, stop: &CancellationToken) -> Result<Report, sqlx::Error> {
         let mut report = Report::default();
         // First of all, because workers may be waiting for it.
@@ -144,16 +146,16 @@ impl Maintenance {
         let retention = &self.settings.retention;
         let deliveries = (now - retention.deliveries).min(settled);
         report.deleted += self.delete_endpoints(deliveries, stop).await?;
-        report.deleted += self.delete(&Old::DeadLetters(now - retention.dead_letters), stop).await?;
-        report.deleted += self.delete(&Old::Operations(now - retention.dead_letters), stop).await?;
-        report.deleted += self.delete(&Old::Suspects(now - SUSPECTS), stop).await?;
-        report.deleted += self.delete(&Old::Keys(now - KEYS), stop).await?;
+        report.deleted += Old::DeadLetters(now - retention.dead_letters).delete(&self.database, stop).await?;
+        report.deleted += Old::Operations(now - retention.dead_letters).delete(&self.database, stop).await?;
+        report.deleted += Old::Suspects(now - SUSPECTS).delete(&self.database, stop).await?;
+        report.deleted += Old::Keys(now - KEYS).delete(&self.database, stop).await?;
         report.log();
         Ok(report)
     }
 
-    /// Finishes the erasures that were interrupted. One that meets a row that it cannot read or that is locked holds up no
-    /// other.
+    /// Finishes the erasures that were interrupted. One that meets an unreadable or locked row does not hold up the
+    /// others.
     async fn finish_erasures(&self, stop: &CancellationToken) -> Result<(), sqlx::Error> {
         let now = self.database.unit(async |conn| clock::now(conn).await).await?;
         let due =
@@ -216,8 +218,8 @@ impl Maintenance {
         Ok(())
     }
 
-    /// Drops old partitions, and deletes the finished rows of those that stay. Returns those that nothing could be done
-    /// about.
+    /// Drops old partitions, and deletes the finished rows of those that stay. Returns those that could not be
+    /// changed.
     async fn remove(
         &self,
         table: &'static Table,
@@ -234,12 +236,12 @@ impl Maintenance {
                 report.deleted += self.delete_rows(table, Some(*first), cutoff, stop).await?;
             }
             match dropped {
-                // Each further one would hold up the workers as well.
+                // Each further try would hold up the workers as well.
                 Change::Busy => {
                     left.extend_from_slice(old.get(place..).unwrap_or_default());
                     break;
                 }
-                // No other day waits for this one: it may be slow in every round.
+                // Other days do not wait for this one: it may be slow in every round.
                 Change::Slow => left.push(*first),
                 Change::Done | Change::Gone | Change::Occupied | Change::Crowded | Change::Unfinished => {}
             }
@@ -280,14 +282,14 @@ impl Maintenance {
         while !deletion.is_complete() && !stop.is_cancelled() {
             match self.database.unit(async |conn| deletion.portion(conn, PORTION).await).await? {
                 Ok(deleted) => all += deleted,
-                // The rest leaves in the next round.
+                // The next round removes the rest.
                 Err(_) => break,
             }
         }
         Ok(all)
     }
 
-    /// Deletes the endpoints that were not used since deliveries from before `cutoff` leave.
+    /// Deletes the endpoints that have not been used since `cutoff`, before which deliveries are removed.
     async fn delete_endpoints(
         &self,
         cutoff: OffsetDateTime,
@@ -310,37 +312,6 @@ impl Maintenance {
             if after.is_none() || stop.is_cancelled() {
                 return Ok(all);
             }
-        }
-    }
-
-    /// Deletes in portions until nothing is left, apart from what others have locked.
-    async fn delete(&self, old: &Old, stop: &CancellationToken) -> Result<u64, sqlx::Error> {
-        let mut all = 0;
-        loop {
-            let deleted = self.database.unit(async |conn| old.delete(conn).await).await?;
-            all += deleted;
-            if deleted == 0 || stop.is_cancelled() {
-                return Ok(all);
-            }
-        }
-    }
-}
-
-/// Rows that leave one by one, from before a time.
-enum Old {
-    DeadLetters(OffsetDateTime),
-    Operations(OffsetDateTime),
-    Suspects(OffsetDateTime),
-    Keys(OffsetDateTime),
-}
-
-impl Old {
-    async fn delete(&self, conn: &mut PgConnection) -> Result<u64, sqlx::Error> {
-        match *self {
-            Self::DeadLetters(before) => dead_letters::delete_settled(conn, before, PORTION).await,
-            Self::Operations(before) => operations::delete_old(conn, before, PORTION).await,
-            Self::Suspects(before) => suspects::forget(conn, before, PORTION).await,
-            Self::Keys(before) => idempotency::forget(conn, before, PORTION).await,
         }
     }
 }
@@ -372,7 +343,7 @@ impl Report {
             Change::Crowded => warn!(
                 component = MAINTENANCE,
                 table,
-                "the default partition of {table} is large, so its rows of {first} leave by age; later days get partitions"
+                "the default partition of {table} is large, so its rows of {first} are removed by age; later days get partitions"
             ),
             Change::Unfinished => warn!(
                 component = MAINTENANCE,

@@ -1,5 +1,5 @@
-//! Works on the operations of operators that no other process works on: those that were resumed elsewhere, and those
-//! whose process has died.
+//! Works on operations that no other process works on: those that were resumed elsewhere, and those whose process has
+//! died.
 
 use std::{panic::resume_unwind, sync::Arc, time::Duration};
 
@@ -17,10 +17,10 @@ use crate::{
     telemetry::{chain, traces::Traces},
 };
 
-/// Time between two looks for an operation.
+/// Time between two searches for an operation.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long it works on one while others wait.
+/// How long it works on one operation while others wait.
 const TURN: Duration = Duration::from_secs(5);
 
 /// The task.
@@ -58,7 +58,7 @@ impl Operations {
                 }
                 Err(error) => {
                     let error = chain(&error);
-                    tracing::warn!(component = OPERATIONS, error, "{OPERATIONS} cannot go on: {error}");
+                    tracing::warn!(component = OPERATIONS, error, "{OPERATIONS} cannot continue: {error}");
                     self.health.failing(OPERATIONS, error);
                     if !backoff.wait(&stop).await {
                         break;
@@ -73,7 +73,7 @@ impl Operations {
         Executor::new(self.database.clone(), Arc::clone(&self.settings)).traced(self.traces.clone())
     }
 
-    /// Works on every operation that waits. What an error leaves unfinished can be claimed when its lease has ended.
+    /// Works on every operation that waits. After an error, an unfinished operation can be claimed when its lease has expired.
     async fn round(&self, executor: &mut Executor, stop: &CancellationToken) -> Result<(), WorkError> {
         while !stop.is_cancelled()
             && let Some(operation) = executor.claim(None).await?
@@ -89,7 +89,7 @@ impl Operations {
         Ok(())
     }
 
-    /// Works until the operation ends, or others have a turn.
+    /// Works until the operation ends, or it is another one's turn.
     async fn work(
         &self,
         executor: &mut Executor,

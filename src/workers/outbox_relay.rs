@@ -1,10 +1,11 @@
-//! Publishes committed events: those of this process at once, and in a sweep those that no process owns. These are
-//! what commands committed, what ended processes left, what found no room in memory, and what could not be published
-//! before.
+//! Publishes committed events: those of this process at once, and in a sweep those that no process owns. A sweep
+//! finds the events of commands, of ended processes, events that had no room in memory, and events that could not be
+//! published before.
 //!
-//! A row goes only after the broker has confirmed its events, so each event is published at least once, and always
-//! with the same id. Each message is settled by itself. One that a queue refuses or does not confirm is put back alone
-//! and tried ever more rarely, so it costs the other subscribers few duplicates, and nobody waits for it.
+//! A row is deleted only after the broker has confirmed its events, so each event is published at least once, and
+//! always with the same id. Each message is settled by itself. A message that a queue refuses or does not confirm is
+//! put back alone and retried less and less often, so it costs the other subscribers few duplicates, and nobody waits
+//! for it.
 
 mod answers;
 mod broker;
@@ -59,10 +60,10 @@ use crate::{
 /// Maximum number of messages that are taken and sent at once. One row always fits.
 const PORTION: usize = 500;
 
-/// What a message in flight may take up, for the number of messages that a sweep takes.
+/// The size of a message in flight, for estimating how many messages a sweep may take.
 const TYPICAL_SIZE: usize = 8 * 1024;
 
-/// What `/readyz` reports then.
+/// What `/readyz` reports while the broker does not confirm.
 const BLOCKED: &str =
     "the broker did not confirm in time: it blocks publishers, being short of memory or disk";
 
@@ -74,15 +75,15 @@ pub struct OutboxRelay {
     settings: Arc<Settings>,
     database: Database,
     committed: mpsc::UnboundedReceiver<Handed<Committed>>,
-    /// What has arrived and is not sent.
+    /// Rows that have arrived and are not sent.
     waiting: VecDeque<Handed<Committed>>,
-    /// Shared with those who hand over.
+    /// Shared with the workers that hand over.
     room: Room,
     presence: Presence,
     health: Health,
     flight: Flight,
     answers: Answers,
-    /// What is not stored yet about its rows.
+    /// Outcomes that are not stored yet.
     settlement: Settlement,
     troubles: Troubles,
     measures: Measures,
@@ -160,11 +161,11 @@ impl OutboxRelay {
     ) -> Result<(), Lost> {
         let mut sweep = interval(self.settings.outbox.sweep_interval);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // What waited for this connection has arrived by the first tick.
+        // By the first tick, rows that waited for this connection have arrived.
         let lease = self.settings.outbox.lease;
         let mut recollection = interval_at(Instant::now() + lease, lease);
         let mut has_ended = false;
-        // What workers have handed over meanwhile goes before what was left.
+        // Rows that workers have handed over in the meantime go before rows without an owner.
         let mut held_up = self.waiting.len() + self.committed.len();
         while !(has_ended && self.flight.is_empty()) {
             broker.renew(&self.settings.amqp).await?;
@@ -194,7 +195,7 @@ impl OutboxRelay {
         Ok(())
     }
 
-    /// Puts messages back that a queue holds up, if they take so much of the room that others might find none.
+    /// Puts back messages that a queue holds up, if they take so much room that others might find none.
     async fn make_room(&mut self, broker: &mut Broker, backoff: &mut Backoff) {
         if self.room.is_crowded() {
             let overtaken = broker.give_up_overtaken();
@@ -216,7 +217,7 @@ impl OutboxRelay {
             rows.push(more);
         }
         let taken = rows.len();
-        // If the process stood still, another one may have taken them over, and an erasure may have removed them.
+        // If the process was suspended, another one may have taken them over, and an erasure may have removed them.
         let owner = self.presence.owner();
         let (own, others): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|Handed(row, _)| owner.is_some() && row.owner == owner);
@@ -233,12 +234,12 @@ impl OutboxRelay {
             sweep.reset_after(POLL);
             return Ok(());
         }
-        // The rest is for what workers hand over: if a queue confirms nothing of what was swept, their messages show it.
+        // The rest is for rows that workers hand over: if a queue confirms nothing of the swept ones, their messages show it.
         if self.room.is_crowded() {
             sweep.reset_after(POLL);
             return Ok(());
         }
-        // What the database did not accept before.
+        // Outcomes that the database did not accept before.
         self.settlement.try_locked_again();
         self.settle().await;
         let room = (self.room.free() / TYPICAL_SIZE).clamp(1, PORTION);
@@ -290,7 +291,7 @@ impl OutboxRelay {
         Some(taken)
     }
 
-    /// Notes the outcome of messages, and settles the rows whose last message this was.
+    /// Notes the outcome of messages, and settles rows after their last message.
     async fn note(&mut self, outcomes: Outcomes<Name>, backoff: &mut Backoff) {
         self.measures.known(&outcomes);
         let (mut has_published, mut has_unroutable) = (false, false);
@@ -324,7 +325,7 @@ impl OutboxRelay {
         }
     }
 
-    /// Stores what has been published. `false`: the database did not accept it, and it is stored before the next sweep.
+    /// Stores which events have been published. `false`: the database failed, and they are stored before the next sweep.
     async fn settle(&mut self) -> bool {
         let (owner, retry_interval) = (self.presence.id(), self.settings.outbox.retry_interval);
         while let Some(portion) = self.settlement.portion() {
@@ -354,7 +355,7 @@ impl OutboxRelay {
         }
     }
 
-    /// Takes what workers have handed over.
+    /// Takes the rows that workers have handed over.
     fn take_arrived(&mut self) {
         while let Ok(arrived) = self.committed.try_recv() {
             self.waiting.push_back(arrived);

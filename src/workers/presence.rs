@@ -1,11 +1,11 @@
 //! Keeps this process registered, and releases what dead processes own.
 //!
-//! Effects and lanes have an owner. While the row of the owner is renewed in time they are its alone; once it has
-//! expired, others release them. A process that others have buried goes on under a new id: what it owned is
-//! no longer its own, and what it still finishes is harmless, because ids and unique keys decide.
+//! Effects and lanes have an owner. While the owner renews its row in time, they belong to it alone; once the row has
+//! expired, others release them. A process that others have buried continues under a new id: it no longer owns
+//! anything, and what it still finishes is harmless, because ids and unique keys decide.
 //!
-//! Each renewal also compares the clocks, because all processes go by the database's, and hears of recalls: webhooks that an
-//! erasure has removed, and that must not be sent from memory.
+//! Each renewal also compares the clocks, because all processes use the database's, and learns of recalls: webhooks
+//! that an erasure has removed and that must not be sent from memory.
 
 mod recalls;
 
@@ -51,17 +51,17 @@ const RENEWAL_TIMEOUT: Duration = Duration::from_secs(3);
 /// this much time to take effect before others take over.
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// How often to look for what belongs to processes that nobody remembers.
+/// How often to look for what belongs to processes without a row.
 const SEARCH_INTERVAL: Duration = Duration::from_mins(1);
 
 /// A clock that differs by more than this is reported, until it differs by less than [`FINE_OFFSET`].
 const MAX_OFFSET: time::Duration = time::Duration::seconds(30);
 const FINE_OFFSET: time::Duration = time::Duration::seconds(25);
 
-/// An answer that took longer says too little: the time may be wrong by half of that.
+/// A slower answer is not precise enough: the time may be wrong by half of that.
 const MAX_ROUND_TRIP: Duration = Duration::from_secs(2);
 
-/// Maximum wait for the farewell at the end. Without it, the row expires.
+/// Maximum wait for deregistering at the end. Otherwise the row expires.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a process knows about its own row.
@@ -77,7 +77,7 @@ struct Registration {
 
 impl Registration {
     /// Whether the row cannot have expired by now, and will not within [`MARGIN`]. A process on a machine that was suspended
-    /// does not notice that it has, because its clock stood still, too. Until it fails to renew it may go on under an id that
+    /// does not notice that it has, because its clock had stopped, too. Until it fails to renew it may go on under an id that
     /// others have buried; they release what it then owns.
     fn is_alive(&self, now: Instant) -> bool {
         self.renewed_at.is_some_and(|began| now.saturating_duration_since(began) + MARGIN < TERM)
@@ -129,7 +129,7 @@ impl Presence {
         registration.is_alive(Instant::now()).then_some(registration.id)
     }
 
-    /// The time by the database's clock, so that processes agree, and receivers and events are judged by a clock that
+    /// The time by the database's clock, so that processes agree, and signatures and events depend on a clock that
     /// somebody watches.
     #[must_use]
     pub fn now(&self) -> OffsetDateTime {
@@ -145,7 +145,7 @@ impl Presence {
 
 /// The task that keeps the registration.
 pub struct PresenceKeeper {
-    /// Not shared: if others could use up its connections, a busy process would be taken for dead.
+    /// Not shared: if others could use up its connections, a busy process would count as dead.
     database: Database,
     health: Health,
     sends_webhooks: bool,
@@ -165,7 +165,7 @@ impl PresenceKeeper {
         (Self { database, health, sends_webhooks, registration: sender, recalls }, presence)
     }
 
-    /// Renews until every [`Presence`] has been dropped, so until all other work has ended, and then takes leave.
+    /// Renews until every [`Presence`] has been dropped, so until all other work has ended, and then deregisters.
     pub async fn run(self) {
         tokio::select! {
             () = self.registration.closed() => {}
@@ -177,9 +177,9 @@ impl PresenceKeeper {
             match timeout(FAREWELL_TIMEOUT, farewell).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
-                    info!(component = PRESENCE, error = chain(&error), "could not take leave of the others");
+                    info!(component = PRESENCE, error = chain(&error), "could not deregister the process");
                 }
-                Err(_) => info!(component = PRESENCE, "could not take leave of the others in time"),
+                Err(_) => info!(component = PRESENCE, "could not deregister the process in time"),
             }
         }
         info!(component = PRESENCE, "{PRESENCE} stopped");
@@ -191,7 +191,7 @@ impl PresenceKeeper {
         let mut wait = DatabaseWait::new(PRESENCE, &self.health);
         let mut is_off = false;
         let mut next_search = Instant::now();
-        // The last renewal whose recalls this process goes by.
+        // The last renewal whose recalls this process knows.
         let mut heard_at = None;
         loop {
             tick.tick().await;
@@ -242,7 +242,7 @@ impl PresenceKeeper {
         self.health.failing(CLOCK, text);
     }
 
-    /// Renews or registers. The row then says that this process goes by the recalls of its renewal at `heard_at`.
+    /// Renews or registers. The row then says that this process knows the recalls of its renewal at `heard_at`.
     async fn renew(
         &self,
         conn: &mut PgConnection,
@@ -261,7 +261,7 @@ impl PresenceKeeper {
                 warn!(
                     component = PRESENCE,
                     process.id = %id,
-                    "the registration of process {before} expired; others take over its work, and it goes on as {id}"
+                    "the registration of process {before} expired; others take over its work, and it continues as {id}"
                 );
             }
         }
@@ -304,7 +304,7 @@ fn difference(asked_at: OffsetDateTime, took: Duration, answer: OffsetDateTime) 
     (took <= MAX_ROUND_TRIP).then(|| answer - (asked_at + took / 2))
 }
 
-/// Whether the offset is worth a report. It may tremble at the limit, so a report ends later than it begins.
+/// Whether the offset is worth a report. It may fluctuate at the limit, so a report ends at a lower limit than it begins.
 fn exceeds(offset: time::Duration, was_off: bool) -> bool {
     offset.abs() > if was_off { FINE_OFFSET } else { MAX_OFFSET }
 }

@@ -1,7 +1,7 @@
 //! Stores how much this process did in each minute, for the charts of the console.
 //!
-//! The counts are those of the metrics, so no worker does more for them, and every process adds one narrow row for a minute in
-//! which it did something. What a process did in its last seconds may be missing.
+//! The counts are those of the metrics, so they cost the workers nothing. Every process adds one narrow row for a
+//! minute in which it did something. What a process did in its last seconds may be missing.
 
 use std::{sync::Arc, time::Duration};
 
@@ -45,7 +45,7 @@ impl Rates {
             if more != Counts::default() {
                 match self.database.unit(async |conn| rates::add(conn, process, more).await).await {
                     Ok(()) => stored = counted,
-                    // They are part of what is stored next.
+                    // The next write includes them.
                     Err(error) => {
                         let error = chain(&error);
                         debug!(component = RATES, error, "could not store the rates: {error}");

@@ -31,7 +31,7 @@ where
     until(component, health, stop, unit, |_| false).await.and_then(Result::ok)
 }
 
-/// Runs `unit` like [`until_answered`], but returns an error that concerns its rows alone: other work can go on.
+/// Runs `unit` like [`until_answered`], but returns an error that concerns only its rows: other work can go on.
 pub(super) async fn until_judged<T, U>(
     component: &str,
     health: &Health,
@@ -78,7 +78,7 @@ where
 
 /// Logs and reports that the database refuses some of the work, which is tried again. `recovered` ends the report.
 pub(super) fn report_refusal(component: &str, health: &Health, error: &str) {
-    warn!(component, error, "{component} tries some of its work again, which the database refuses");
+    warn!(component, error, "{component} retries work that the database refuses");
     health.failing(component, format!("{DATABASE}{error}"));
 }
 

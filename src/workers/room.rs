@@ -1,5 +1,5 @@
-//! Room in memory for what is committed and not settled yet. A worker reserves it before it commits and never waits for
-//! it: what finds no room is left to the database, and any process takes it from there.
+//! Room in memory for committed but unsettled work. A worker reserves it before it commits and never waits for it:
+//! work without room stays in the database, and any process takes it from there.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::{
 /// The unit of room, in bytes.
 const UNIT: usize = 1024;
 
-/// What a message or request takes besides its bytes.
+/// The memory of a message or request besides its bytes.
 const OVERHEAD: usize = 1024;
 
 /// A number of bytes that several tasks share. Clones share it.
@@ -44,20 +44,20 @@ impl Room {
         Self { free: Arc::new(Semaphore::new(units as usize)), units }
     }
 
-    /// Takes room, if there is enough. What is larger than all of it needs all of it.
+    /// Takes room, if there is enough. Anything larger than the whole room needs all of it.
     #[must_use]
     pub fn reserve(&self, bytes: usize) -> Option<Reserved> {
         let units = units(bytes).min(self.units);
         Arc::clone(&self.free).try_acquire_many_owned(units).ok().map(Reserved)
     }
 
-    /// Takes room for what is in memory already, as far as there is any.
+    /// Takes room for something already in memory, as far as there is any.
     #[must_use]
     pub fn reserve_at_most(&self, bytes: usize) -> Option<Reserved> {
         self.reserve(bytes.min(self.free()))
     }
 
-    /// Lets the metrics read how much of it is in use.
+    /// Lets the metrics read how much is in use.
     pub fn watch(&self, metrics: &Metrics, name: metrics::Room) {
         let (room, limit) = (self.clone(), self.units as usize * UNIT);
         metrics.watch_room(name, limit, move || Some(limit.saturating_sub(room.free())));
@@ -86,7 +86,7 @@ pub trait Bulk {
     fn size(&self) -> usize;
 }
 
-/// The way from those who commit rows of type `T` to the task that works on them. Clones share it.
+/// The way from the workers that commit rows of type `T` to the task that works on them. Clones share it.
 pub struct HandOff<T> {
     room: Room,
     sender: mpsc::UnboundedSender<Handed<T>>,
@@ -109,7 +109,7 @@ impl<T: Bulk> HandOff<T> {
         (Self { room, sender }, receiver)
     }
 
-    /// Reserves room for rows that `owner` is about to commit. Those that found none, and all without an owner, come
+    /// Reserves room for rows that `owner` is about to commit. Rows that found none, and all without an owner, come
     /// back second: they must be committed without an owner.
     #[must_use]
     pub fn reserve(&self, owner: Option<Uuid>, rows: Vec<T>) -> (Vec<Handed<T>>, Vec<T>) {
@@ -123,7 +123,7 @@ impl<T: Bulk> HandOff<T> {
         (handed, left)
     }
 
-    /// Hands over rows that are committed. If nobody takes them any more, because the process is ending, another process
+    /// Hands over rows that are committed. If nothing takes them any more, because the process is ending, another process
     /// does.
     pub fn hand_over(&self, rows: Vec<Handed<T>>) {
         for row in rows {

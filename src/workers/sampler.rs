@@ -1,7 +1,7 @@
-//! Samples the database for metrics and for the part `lag` of `/readyz`, so that neither of them asks it when it is read.
+//! Samples the database for metrics and for the part `lag` of `/readyz`, so that neither queries it when it is read.
 //!
-//! It has a connection of its own and short deadlines. Each part is sampled by itself, the lag first. One that fails changes
-//! nothing but the count of failures: whether the database can be reached is reported by those who work with it.
+//! It has its own connection and short deadlines. Each part is sampled by itself, the lag first. A failed sample only
+//! raises the count of failures: the components that work with the database report whether it is reachable.
 
 use std::{
     sync::Arc,
@@ -32,18 +32,18 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// Maximum time of a statement, and of the wait for a connection.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// Without a sample for so long, the lag is unknown.
+/// After this time without a sample, the lag is unknown.
 const MAX_AGE: Duration = Duration::from_mins(1);
 
 /// The task.
 pub struct Sampler {
-    /// A pool of its own, with [`settings`].
+    /// Its own pool, with [`settings`].
     pub database: Database,
     /// Receives the samples.
     pub metrics: Arc<Metrics>,
     /// Receives the lag.
     pub health: Health,
-    /// The lag from which on the process is not ready.
+    /// The lag at which the process is no longer ready.
     pub max_lag: Duration,
 }
 
@@ -65,7 +65,7 @@ impl Sampler {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut counted_until, mut sampled_at, mut is_late) = (None, Instant::now(), false);
         while stop.run_until_cancelled(tick.tick()).await.is_some() {
-            // First, and by itself: what else is sampled may take too long.
+            // First, and by itself: other samples may take too long.
             let lag = self.database.unit(samples::lag).await;
             match self.noted(lag) {
                 Ok(lag) => {
@@ -131,7 +131,7 @@ impl Sampler {
         true
     }
 
-    /// Adds those that were settled since they were counted last.
+    /// Adds those that were settled since the last count.
     async fn sample_settled(&self, counted_until: &mut Option<OffsetDateTime>) -> bool {
         let since = *counted_until;
         let sample = async |conn: &mut PgConnection| {
@@ -170,17 +170,17 @@ impl Sampler {
         let was_late = std::mem::replace(is_late, !late.is_empty());
         if late.is_empty() {
             if was_late {
-                info!(component = LAG, "no work waits for longer than health.max_lag any more");
+                info!(component = LAG, "no work waits longer than health.max_lag any more");
             }
             self.health.ready(LAG);
             return;
         }
         let late = late.join(", ");
         if !was_late {
-            warn!(component = LAG, "work waits for longer than health.max_lag: {late}");
+            warn!(component = LAG, "work has waited longer than health.max_lag: {late}");
         }
         let limit = humantime::format_duration(self.max_lag);
-        self.health.failing(LAG, format!("work waits for longer than health.max_lag ({limit}): {late}"));
+        self.health.failing(LAG, format!("work has waited longer than health.max_lag ({limit}): {late}"));
     }
 }
 

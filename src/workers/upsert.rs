@@ -1,8 +1,8 @@
 //! Worker 1: from the trigger-fired queue to contacts, ledger, effects and webhook deliveries.
 //!
 //! A consumer's messages are decoded in the order of arrival (`intake`, `triage`) and wait in a `window` until a
-//! transaction can take them. Each batch is applied in one transaction (`transaction`) that is retried until it commits
-//! (`commit`). A multiple-ack acknowledges the messages before which nothing is unsettled. The outbox relay then
+//! transaction can take them. Each batch is applied in one transaction (`transaction`) that is retried until it
+//! commits (`commit`). A multiple-ack acknowledges all messages up to the first unsettled one. The outbox relay then
 //! publishes the events. Nothing after the commit can lose an event.
 
 mod alone;

@@ -1,7 +1,7 @@
 //! Consumes the webhook queue and wakes worker 2.
 //!
-//! The due deliveries are in Postgres; a message only says that there is a new one. It is acked once the worker
-//! has looked for work, so the length of the queue shows how far behind the workers are.
+//! The due deliveries are in Postgres; a message only says that there is a new one. It is acknowledged once the
+//! worker has looked for work, so the queue's length shows how far behind the workers are.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::{
 /// In bytes: only the number of messages matters.
 const MAX_BYTES: usize = 4 << 20;
 
-/// Says that deliveries may be due. Only a hint: the worker also polls, so a lost wake-up costs time at most.
+/// Says that deliveries may be due. Only a hint: the worker also polls, so a lost wake-up only costs time.
 #[derive(Debug)]
 pub struct WakeUp {
     /// Answered once it has looked for work; dropped without an answer when the worker stops.

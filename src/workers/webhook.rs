@@ -65,8 +65,8 @@ use crate::{
     telemetry::traces::Traces,
 };
 
-/// How many deliveries are held in memory for each request that may be in flight. Receivers that answer fast get what
-/// worker 1 commits in bursts without a detour over rows.
+/// How many deliveries are held in memory for each request that may be in flight. Fast receivers get what
+/// worker 1 commits in bursts without a detour through rows.
 const HELD: usize = 8;
 
 /// Sends webhooks until it is stopped.

@@ -4,6 +4,7 @@ mod access;
 mod bad_input;
 mod browser;
 mod described;
+mod documents;
 mod guarded;
 mod once;
 mod operations;
@@ -11,6 +12,7 @@ mod resends;
 mod resources;
 mod searches;
 mod transfer;
+mod triggers;
 mod verbs;
 
 use std::sync::LazyLock;

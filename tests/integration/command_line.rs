@@ -5,6 +5,7 @@ mod contacts;
 mod deliveries;
 mod endpoints;
 mod exits;
+mod inputs;
 mod publishing;
 mod triggers;
 

@@ -125,7 +125,7 @@ async fn queue_with_other_arguments_is_found(app: &TestApp) {
     let queue = queue(app, "webhook");
     assert_eq!((found.code, found.status(&queue)), (Some(1), "broken"));
     let text = found.text(&queue);
-    assert!(text.contains("inequivalent arg") && text.contains("delete "), "{text}");
+    assert!(text.contains("inequivalent arg") && !text.contains("delete "), "{text}");
     app.broker.delete("webhook").await;
 }
 

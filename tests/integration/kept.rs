@@ -139,13 +139,18 @@ async fn forged_and_huge_headers_are_harmless(app: &TestApp) {
         app.broker.publish_bytes("trigger.fired", &event.bytes(), properties.clone()).await;
         app.broker.publish_bytes("trigger.fired", format!("bad {index}").as_bytes(), properties).await;
     }
-    app.run(&[]).await;
+    let process = app.run(&[]).await;
     let count = i64::try_from(forged.len()).unwrap();
     app.wait_for_rows("contacts", count).await;
     app.wait_for_dead_letters_because("undecodable", count).await;
     for dead in app.dead_letters().await {
         assert_eq!((dead.stage.as_str(), dead.attempts), ("upsert", 1));
     }
+    // A sender's own count of deliveries is not the broker's.
+    let metrics = process.get("/metrics").await.unwrap();
+    let redelivered = |line: &&str| line.starts_with("contact_relay_messages_redelivered_total{");
+    let counts: Vec<&str> = metrics.lines().filter(redelivered).collect();
+    assert!(!counts.is_empty() && counts.iter().all(|line| line.ends_with(" 0")), "{counts:?}");
     // Replayed with 100 kB of headers, they fail again and reopen the same dead letters.
     let replay = app.json(&["dead-letter", "replay", "--all", "--yes"]).await;
     assert_eq!(replay, json!({"replayed": count, "skipped": 0, "failed": 0}));

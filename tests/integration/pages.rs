@@ -138,6 +138,40 @@ async fn listing_has_pages_and_keeps_its_filters(app: &TestApp) {
     assert!(nothing.text.contains("Nothing matches these filters."));
 }
 
+/// What a button does to a whole group is what the filter shows of it.
+#[apply(test)]
+async fn failures_are_filtered_and_their_buttons_keep_the_filter(app: &TestApp) {
+    let process = with_dead_letters(app, 2).await;
+    app.broker.publish(&broken("Grace").company("other")).await;
+    app.wait_for_rows("dead_letters", 3).await;
+    let browser = Browser::sign_in(&process, "operate").await;
+    let page = browser.open("/failures?company=other&since=1h&text=NOT_A_PHONE").await;
+    let link = only(page.links("/dead-letters?"));
+    assert_eq!(browser.open(&link).await.values_of("id").len(), 1, "{link}");
+    let hidden = |name: &str| page.values_of(name).pop().unwrap();
+    let names = ["company", "since", "text", "signature"];
+    let mut fields: Vec<(&str, String)> = names.into_iter().map(|name| (name, hidden(name))).collect();
+    assert_ne!(fields[1].1, "1h", "the exact time");
+    fields.push(("matching", "discard".to_owned()));
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let planned = browser.submit("/operations/plan", &fields).await;
+    assert!(planned.text.contains("Discard 1 dead letter?"), "{}", planned.text);
+    for query in ["until=1h", "text=%25", "endpoint=00000000-0000-0000-0000-000000000000"] {
+        let page = browser.open(&format!("/failures?{query}")).await;
+        assert!(page.text.contains("Nothing matches these filters."), "{query}: {}", page.text);
+    }
+    assert!(browser.open("/audit?since=1h").await.text.contains("operation: plan"));
+    assert!(browser.open("/audit?until=1h").await.text.contains("No change matches."));
+    for (path, says) in [
+        ("/failures?since=soon", "expected a time such as"),
+        ("/audit?until=soon", "expected a time such as"),
+        ("/audit?action=operation", "expected one of the list"),
+    ] {
+        let page = browser.open(path).await;
+        assert!(page.text.contains(says), "{path}: {}", page.text);
+    }
+}
+
 #[apply(test)]
 async fn bad_filters_are_explained(app: &TestApp) {
     let process = with_dead_letters(app, 1).await;

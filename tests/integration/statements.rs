@@ -184,7 +184,7 @@ async fn explain(
     entry: Option<&Entry>,
 ) -> Result<Value, sqlx::Error> {
     let (options, mode, arguments) = match entry {
-        Some(Entry { section: Section::Workers, arguments, .. }) => {
+        Some(Entry { section: Section::Workers | Section::Executor, arguments, .. }) => {
             ("ANALYZE, BUFFERS", "force_generic_plan", arguments.clone())
         }
         Some(Entry { arguments, .. }) => ("ANALYZE, BUFFERS", "force_custom_plan", arguments.clone()),

@@ -1,5 +1,51 @@
 //! Tables of inputs whose rows name where they come from. `docs/sources.md` explains the names.
 
+use std::path::Path;
+
+/// The kinds of input, and the files and folders of `src` that have their tables.
+pub(crate) const KINDS: [(&str, &[&str]); 7] = [
+    ("schemas that tools write", &["domain/trigger/parameters"]),
+    (
+        "shapes that languages write",
+        &["domain/event", "domain/trigger/fired", "domain/trigger/shapes", "domain/trigger/spelling"],
+    ),
+    (
+        "what is around a value",
+        &[
+            "domain/chain/plan/tests/wrapped",
+            "domain/value/email",
+            "domain/value/joiners",
+            "domain/value/label",
+            "domain/value/relatives",
+            "domain/value/text",
+            "domain/value/wrapping",
+        ],
+    ),
+    ("what is in place of a value", &["domain/chain/plan/tests/placeholders", "domain/contact/placeholder"]),
+    (
+        "numbers and dates",
+        &[
+            "domain/value/birthday",
+            "domain/value/damaged",
+            "domain/value/identity",
+            "domain/value/phone",
+            "domain/value/zip_code",
+        ],
+    ),
+    ("webhooks that authors write", &["operator/check", "domain/webhook"]),
+    ("receivers as they answer", &["http_client"]),
+];
+
+/// How many rows each kind has at least.
+pub(crate) const MIN_ROWS: usize = 25;
+
+/// The places in [`KINDS`] of the kinds that have tables in the file.
+pub(crate) fn kinds(file: &Path) -> impl Iterator<Item = usize> {
+    let inside = file.strip_prefix("src").unwrap_or(file).with_extension("");
+    let has_tables = move |places: &[&str]| places.iter().any(|place| inside.starts_with(place));
+    (0..KINDS.len()).filter(move |kind| has_tables(KINDS[*kind].1))
+}
+
 /// What the bibliography names.
 pub(crate) struct Names(Vec<String>);
 

@@ -1,4 +1,4 @@
-//! Requests to the management interface: a connection for each, with the user and password of the address.
+//! HTTP requests to the management interface, each on its own connection, with the user and password of the URL.
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ use url::Url;
 /// Maximum size of an answer, in bytes.
 const MAX_ANSWER: usize = 4 << 20;
 
-/// Why nothing was learned. Never has the password.
+/// Why a request failed. Never contains the password.
 #[derive(Debug, thiserror::Error)]
 pub enum ManagementError {
     /// The address is not one.
@@ -38,7 +38,7 @@ pub enum ManagementError {
         /// Why.
         cause: String,
     },
-    /// It does not show it to this user.
+    /// It refuses this user.
     #[error("the management interface refuses (status {status}); its user needs the tag `monitoring`")]
     Refused {
         /// Of its answer.
@@ -80,7 +80,7 @@ impl Client {
         Ok(Self { url, host, port, authorization, limit })
     }
 
-    /// The answer to a GET of this path below `api`; `None` if there is no such thing.
+    /// The answer to a GET of this path below `api`; `None` if it does not exist.
     pub(super) async fn get(&self, path: &str) -> Result<Option<Bytes>, ManagementError> {
         let unreachable = |cause: String| ManagementError::Unreachable {
             address: format!("{}:{}", self.host, self.port),

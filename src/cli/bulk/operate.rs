@@ -1,4 +1,4 @@
-//! Commands that are operations: planned, confirmed by their count, and worked on until they end.
+//! Commands that are operations: they plan, ask for confirmation of the count, and work until the end.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     operator::{
-        operations::{self, Action, Operation, Options, State},
+        operations::{self, Action, Options, State},
         paging::{Cursor, MAX_PAGE},
         selection::Selection,
     },
@@ -26,7 +26,7 @@ pub(in crate::cli) struct Verb {
 
 impl<S: Select> Bulk<S> {
     /// Plans an operation on what is selected, and works on it once the operator has confirmed its count. If this process
-    /// dies, a running service goes on. Returns the exit code, and the operation if there was anything to do.
+    /// dies, a running service goes on.
     ///
     /// # Errors
     /// When the selection makes no sense, the operator declines, or database or broker fail.
@@ -36,7 +36,7 @@ impl<S: Select> Bulk<S> {
         settings: &Settings,
         verb: Verb,
         canary: bool,
-    ) -> anyhow::Result<(Exit, Option<Operation>)> {
+    ) -> anyhow::Result<Exit> {
         let actor = self.actor()?;
         self.check_before(verb.name)?;
         let selection = match self.by_ids(database).await? {
@@ -46,11 +46,11 @@ impl<S: Select> Bulk<S> {
         if self.dry_run {
             let (count, sample) = count::<S>(database, &selection).await?;
             self.print_plan(verb.name, i64::try_from(count).unwrap_or(i64::MAX), &sample)?;
-            return Ok((Exit::Done, None));
+            return Ok(Exit::Done);
         }
         if is_empty::<S>(database, &selection).await? {
             S::report(database, self.output, verb, None).await?;
-            return Ok((Exit::Done, None));
+            return Ok(Exit::Done);
         }
         let mut executor = operation::executor(database, settings);
         if verb.action == Action::Replay {
@@ -76,7 +76,7 @@ impl<S: Select> Bulk<S> {
             ));
         }
         worked?;
-        Ok((operation::exit(&operation), Some(operation)))
+        Ok(operation::exit(&operation))
     }
 }
 

@@ -1,4 +1,4 @@
-//! `contact unmerge`: splits a merged contact into the two people that were merged.
+//! `contact unmerge`: splits a merged contact into two people again.
 
 use anyhow::Context as _;
 use serde_json::{Value, json};

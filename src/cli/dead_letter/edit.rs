@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use super::super::{
@@ -13,10 +12,9 @@ use super::super::{
     output::{self, Output, printable},
 };
 use crate::{
-    amqp::{Publisher, Topology},
     operator::dead_letters::{
         self,
-        edit::{self, Draft, EditError, Terms},
+        edit::{self, Draft, EditError},
     },
     postgres::Database,
     settings::Settings,
@@ -51,15 +49,8 @@ pub(super) async fn run(database: &Database, args: &Edit, settings: &Settings) -
     let actor = args.decision.actor()?;
     let key = dead_letters::resolve(database, &args.id).await?;
     let body = input::read(&args.body).with_context(|| format!("could not read {}", args.body.display()))?;
-    let (rules, regions) = (settings.rules(), settings.contacts.regions());
-    let terms = Terms {
-        rules: &rules,
-        max_clock_skew: settings.events.max_clock_skew,
-        pepper: settings.contacts.suppression_pepper.expose_secret(),
-        regions: &regions,
-    };
     let edit = edit::Edit { key: &key, body: body.as_bytes(), company: args.company.as_deref() };
-    let draft = edit::draft(database, &terms, &edit).await.map_err(refused)?;
+    let draft = edit::draft(database, settings, &edit).await.map_err(refused)?;
     if args.decision.dry_run {
         output::object(args.output.format, &as_json(&draft), |_| as_text(&draft))?;
         return Ok(Exit::Done);
@@ -68,10 +59,7 @@ pub(super) async fn run(database: &Database, args: &Edit, settings: &Settings) -
         output::note(as_text(&draft));
         confirm::ask("send this event?")?;
     }
-    let mut publisher = Publisher::connect(&settings.amqp, "replay").await?;
-    let topology = Topology::new(&settings.amqp.namespace);
-    let edited =
-        edit::edit(database, &actor, &mut publisher, &topology, &terms, &edit).await.map_err(refused)?;
+    let edited = edit::edit(database, settings, &actor, &edit).await.map_err(refused)?;
     let value = json!({
         "id": edited.key.id, "company": edited.key.company, "eventId": edited.event_id, "editedFrom": key.id,
         "sent": edited.is_sent,

@@ -42,7 +42,7 @@ pub(in crate::cli) struct Groups {
 pub(in crate::cli) struct Note {
     /// The group's signature
     signature: Signature,
-    /// The note; replaces the one before
+    /// The note; replaces the previous one
     #[arg(required_unless_present = "remove", conflicts_with = "remove")]
     text: Option<String>,
     /// Remove the note
@@ -55,9 +55,9 @@ pub(in crate::cli) struct Note {
 }
 
 pub(super) async fn run(database: &Database, args: &Groups) -> anyhow::Result<Exit> {
-    if args.filters.has_states() {
+    if let Some(refused) = args.filters.refused_by_groups() {
         return Err(
-            Usage("groups count open and replaying dead letters; leave out --state".to_owned()).into()
+            Usage(format!("groups count all open and replaying dead letters; leave out {refused}")).into()
         );
     }
     let filter = args.filters.filter()?;

@@ -42,7 +42,7 @@ pub(in crate::cli) struct Filters {
     /// Only dead letters of the trigger with this name
     #[arg(long, value_name = "NAME")]
     trigger: Option<String>,
-    /// Only dead letters of deliveries to this endpoint: its id, whole
+    /// Only dead letters of deliveries to this endpoint, by its whole id
     #[arg(long, value_name = "ID")]
     endpoint: Option<Uuid>,
     /// Only dead letters of the event with this id
@@ -103,6 +103,15 @@ impl Filters {
 
     pub(super) fn has_states(&self) -> bool {
         !self.state.is_empty()
+    }
+
+    /// The option that makes no sense for groups.
+    pub(super) fn refused_by_groups(&self) -> Option<&'static str> {
+        match (self.has_states(), &self.event) {
+            (true, _) => Some("--state"),
+            (false, Some(_)) => Some("--event"),
+            (false, None) => None,
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
 
 pub(super) async fn replay(database: &Database, args: &Replay, settings: &Settings) -> anyhow::Result<Exit> {
     let verb = Verb { action: Action::Replay, name: "replay", past: "replayed" };
-    Ok(args.bulk.operate(database, settings, verb, args.canary).await?.0)
+    args.bulk.operate(database, settings, verb, args.canary).await
 }
 
 pub(super) async fn discard(
@@ -25,7 +25,7 @@ pub(super) async fn discard(
     settings: &Settings,
 ) -> anyhow::Result<Exit> {
     let verb = Verb { action: Action::Discard, name: "discard", past: "discarded" };
-    Ok(args.operate(database, settings, verb, false).await?.0)
+    args.operate(database, settings, verb, false).await
 }
 
 pub(super) async fn restore(
@@ -34,5 +34,5 @@ pub(super) async fn restore(
     settings: &Settings,
 ) -> anyhow::Result<Exit> {
     let verb = Verb { action: Action::Restore, name: "restore", past: "restored" };
-    Ok(args.selecting(State::Discarded).operate(database, settings, verb, false).await?.0)
+    args.selecting(State::Discarded).operate(database, settings, verb, false).await
 }

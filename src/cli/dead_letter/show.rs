@@ -13,30 +13,21 @@ use super::{
 use crate::{
     domain::fault::Signature,
     operator::{
-        audit::{self, Entry},
-        dead_letters::{self, DeadLetter, Note, Summary},
+        dead_letters::{self, Shown, Summary},
         views,
     },
     postgres::Database,
 };
 
-/// Changes that are shown, the newest ones.
-const MAX_CHANGES: u32 = 20;
-
 pub(super) async fn run(database: &Database, args: &Show) -> anyhow::Result<Exit> {
     let key = dead_letters::resolve(database, &args.id).await?;
-    let dead_letter = dead_letters::get(database, &key).await?;
-    let dead_letter = dead_letter.ok_or_else(|| anyhow::anyhow!("there is no dead letter `{}`", args.id))?;
-    let filter = audit::Filter { object: Some(key.id.to_string()), ..audit::Filter::default() };
-    let changes = audit::list(database, &filter, MAX_CHANGES).await?.items;
-    let signature = Signature::try_from(dead_letter.summary.signature.as_slice());
-    let note = dead_letters::note(database, signature?).await?;
-    let value = views::dead_letters::whole(&dead_letter, &changes, note.as_ref())?;
-    output::object(args.output.format, &value, |_| as_text(&dead_letter, &changes, note.as_ref()))?;
+    let shown = dead_letters::show(database, &key).await?;
+    let shown = shown.ok_or_else(|| anyhow::anyhow!("there is no dead letter `{}`", args.id))?;
+    output::object(args.output.format, &views::dead_letters::whole(&shown)?, |_| as_text(&shown))?;
     Ok(Exit::Done)
 }
 
-fn as_text(dead_letter: &DeadLetter, changes: &[Entry], note: Option<&Note>) -> String {
+fn as_text(Shown { dead_letter, changes, note }: &Shown) -> String {
     let summary = &dead_letter.summary;
     let id = |id: Option<Uuid>| id.map(|id| id.to_string()).unwrap_or_default();
     let optional = |text: Option<&String>| text.cloned().unwrap_or_default();
@@ -51,7 +42,7 @@ fn as_text(dead_letter: &DeadLetter, changes: &[Entry], note: Option<&Note>) -> 
         ("event", optional(summary.event_id.as_ref())),
         ("source", optional(dead_letter.source.as_ref())),
         ("signature", signature_of(summary)),
-        ("note", note.map(|note| note.text.replace('\n', " ")).unwrap_or_default()),
+        ("note", note.as_ref().map(|note| note.text.replace('\n', " ")).unwrap_or_default()),
         ("trace", dead_letters::trace_id(dead_letter).unwrap_or_default()),
         ("contact", id(dead_letter.contact_id)),
         ("endpoint", id(summary.endpoint_id)),

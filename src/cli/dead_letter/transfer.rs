@@ -67,7 +67,7 @@ pub(in crate::cli) struct Importing {
     /// The exported file; `-` is standard input
     #[arg(value_name = "FILE|-")]
     file: PathBuf,
-    /// Change nothing: show what would come of each line
+    /// Change nothing: show the outcome of each line
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]

@@ -4,19 +4,10 @@ use super::{
     super::{
         bulk::{Bulk, operate::Verb},
         exit::Exit,
-        output,
     },
     select::Filters,
 };
-use crate::{
-    operator::{
-        operations::Action,
-        wake_up::{WakeUp, WakeUpError},
-    },
-    postgres::Database,
-    settings::Settings,
-    telemetry,
-};
+use crate::{operator::operations::Action, postgres::Database, settings::Settings};
 
 pub(super) const HELP: &str = "\
 A delivered, dead, discarded or superseded delivery becomes pending again and starts its retry schedule over; its
@@ -40,28 +31,5 @@ pub(in crate::cli) struct Resend {
 
 pub(super) async fn run(database: &Database, args: &Resend, settings: &Settings) -> anyhow::Result<Exit> {
     let verb = Verb { action: Action::Resend, name: "resend", past: "resent" };
-    let (exit, operation) = args.bulk.operate(database, settings, verb, args.canary).await?;
-    if operation.is_some_and(|operation| operation.done > 0) {
-        wake(settings).await;
-    }
-    Ok(exit)
-}
-
-/// Wakes the worker once, or notes why that failed.
-pub(in crate::cli) async fn wake(settings: &Settings) {
-    if let Some(mut worker) = connect(settings).await
-        && let Err(error) = worker.send().await
-    {
-        not_woken(&error, settings);
-    }
-}
-
-/// A connection to wake the worker with. Without one, the worker finds due deliveries at its next poll.
-async fn connect(settings: &Settings) -> Option<WakeUp> {
-    WakeUp::connect(&settings.amqp).await.inspect_err(|error| not_woken(error, settings)).ok()
-}
-
-fn not_woken(error: &WakeUpError, settings: &Settings) {
-    let (error, wait) = (telemetry::chain(error), settings.webhook.poll_interval.as_secs_f64());
-    output::note(format_args!("could not wake the worker, which polls every {wait} s: {error}"));
+    args.bulk.operate(database, settings, verb, args.canary).await
 }

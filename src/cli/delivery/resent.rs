@@ -1,4 +1,4 @@
-//! What a resend has done.
+//! The outcome of a resend.
 
 use std::collections::BTreeMap;
 

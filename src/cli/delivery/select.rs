@@ -54,7 +54,7 @@ pub(in crate::cli) struct Filters {
 }
 
 impl Filters {
-    /// Pending deliveries have an index of their own; all others are found by time.
+    /// Pending deliveries have their own index; all others are found by time.
     fn since(&self) -> Option<Since> {
         self.since.or_else(|| (self.state != [State::Pending]).then_some(Since::DAY))
     }
@@ -76,7 +76,7 @@ impl Select for Filters {
             || self.limit.is_some()
     }
 
-    /// Without a state, deliveries that succeeded would be sent once more.
+    /// Without a state, successful deliveries would be sent again.
     fn check(&self) -> Result<(), Usage> {
         if !self.excludes_ids() {
             return Err(Usage("select deliveries by ids, or by filters such as --state dead".to_owned()));

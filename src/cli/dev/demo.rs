@@ -1,4 +1,4 @@
-//! Fires the samples and waits until each has ended as expected, or the time is up.
+//! Fires the samples and waits until each has ended as expected, or a timeout.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Prints contacts, an event, the webhook requests, the dead letters, and where to go from there.
+//! Prints contacts, an event, the webhook requests, the dead letters, and what to try next.
 
 use secrecy::ExposeSecret as _;
 

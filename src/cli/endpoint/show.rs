@@ -1,5 +1,5 @@
-//! `endpoint show`: one endpoint in full. Of signing secrets only public keys are printed. The whole path is printed,
-//! because the operator asks for it.
+//! `endpoint show`: one endpoint in full, including the whole path, because the operator asks for it. Only the public
+//! keys of signing secrets are printed.
 
 use std::time::Duration;
 

@@ -17,7 +17,7 @@ const OPERATIONS: &str = include_str!("../../../docs/operations.md");
 /// Names of sessions of Postgres, which look like commands.
 const SESSIONS: [&str; 1] = ["contact-relay upsert+webhook"];
 
-/// What stands in code, in a line or a block.
+/// The contents of code spans and blocks.
 fn code(page: &'static str) -> Vec<&'static str> {
     let mut code = Vec::new();
     for (index, part) in page.split("```").enumerate() {

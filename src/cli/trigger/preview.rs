@@ -1,23 +1,26 @@
 //! `trigger preview`: runs a trigger as worker 1 would, without writing or sending anything.
 
-use std::path::Path;
+use std::{borrow::Cow, path::Path};
 
 use anyhow::Context as _;
 use serde_json::{Value, value::RawValue};
 
 use super::{
     super::{exit::Exit, output},
-    Preview, definition,
+    Preview, file,
 };
 use crate::{
-    domain::{contact::Rejected, trigger::shapes::is_empty_list},
+    domain::{
+        contact::Rejected,
+        trigger::{shapes::is_empty_list, spelling::unwrapped},
+    },
     operator::preview,
     settings::Settings,
 };
 
 /// Prints the steps of one event. Exits 1 if the event or a step would be a dead letter.
 pub(in super::super) fn preview(args: &Preview, settings: &Settings) -> anyhow::Result<Exit> {
-    let text = definition::read(&args.file)?;
+    let text = file::json(&args.file)?;
     let arguments = argument(&args.arguments, "--arguments")?;
     let client_data = argument(&args.client_data, "--client-data")?;
     let company = args.company.as_deref();
@@ -32,7 +35,7 @@ pub(in super::super) fn preview(args: &Preview, settings: &Settings) -> anyhow::
 fn argument(text: &str, option: &str) -> anyhow::Result<Box<RawValue>> {
     let text = match text.strip_prefix('@') {
         // Programs that write files may not know an empty object from an empty list.
-        Some(file) => match definition::read(Path::new(file))? {
+        Some(name) => match file::json(Path::new(name))? {
             text if is_empty_list(&text) => "{}".to_owned(),
             text => text,
         },
@@ -40,7 +43,14 @@ fn argument(text: &str, option: &str) -> anyhow::Result<Box<RawValue>> {
     };
     let value: Box<RawValue> =
         serde_json::from_str(&text).with_context(|| format!("{option} is not JSON"))?;
-    anyhow::ensure!(value.get().starts_with('{'), "{option} must be a JSON object");
+    // As in an event, a text may hold the object.
+    let value = match unwrapped(value.get()) {
+        Cow::Owned(inside) => {
+            RawValue::from_string(inside).with_context(|| format!("{option} is not JSON"))?
+        }
+        Cow::Borrowed(_) => value,
+    };
+    anyhow::ensure!(value.get().trim_start().starts_with('{'), "{option} must be a JSON object");
     Ok(value)
 }
 

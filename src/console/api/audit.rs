@@ -26,7 +26,7 @@ async fn list(State(shared): State<Shared>, mut query: Params) -> Result<Reply, 
     let limit = input::limit(&mut query)?;
     query.end()?;
     if let Some(action) = filter.action.as_deref().filter(|action| !audit::ACTIONS.contains(action)) {
-        let detail = format!("`{action}` is no action; expected one of {}", audit::ACTIONS.join(", "));
+        let detail = format!("`{action}` is not an action; expected one of {}", audit::ACTIONS.join(", "));
         return Err(Problem::invalid("action", detail));
     }
     Reply::of(&audit::list(&shared.database, &filter, limit).await?)

@@ -130,7 +130,7 @@ async fn split(
     Json(decision): Json<Decision>,
 ) -> Result<Reply, Problem> {
     let (company, id) = contact(place)?;
-    let actor = input::actor(&caller, decision.reason.as_deref())?;
+    let actor = caller.because(decision.reason.as_deref())?;
     on_one_thread(move || async move {
     let (database, events) = (&shared.for_long_changes, &shared.settings.events);
     let done = unmerge::unmerge(database, events, &company, id, &actor, decision.dry_run).await?;
@@ -156,7 +156,7 @@ async fn erase(
     Json(decision): Json<Decision>,
 ) -> Result<Reply, Problem> {
     let (company, id) = contact(place)?;
-    let actor = input::actor(&caller, decision.reason.as_deref())?;
+    let actor = caller.because(decision.reason.as_deref())?;
     on_one_thread(move || async move {
         let settings = &shared.settings;
         let request = Request {
@@ -180,7 +180,7 @@ async fn reveal(
     Json(because): Json<Because>,
 ) -> Result<Response, Problem> {
     let (company, id) = contact(place)?;
-    let actor = input::actor(&caller, because.reason.as_deref())?;
+    let actor = caller.because(because.reason.as_deref())?;
     let reveal = async move || Ok(contacts::reveal(&shared.database, &actor, &company, id).await?);
     let identity = on_one_thread(reveal).await?;
     let mut response = Reply(json!({ "identity": identity })).into_response();

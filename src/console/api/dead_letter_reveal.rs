@@ -7,7 +7,7 @@ use axum::{
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::input::{self, Because, InPath};
+use super::input::{Because, InPath};
 use crate::{
     console::{
         body::Json,
@@ -35,7 +35,7 @@ async fn reveal(
     InPath(id): InPath<Uuid>,
     Json(because): Json<Because>,
 ) -> Result<Response, Problem> {
-    let actor = input::actor(&caller, because.reason.as_deref())?;
+    let actor = caller.because(because.reason.as_deref())?;
     let reveal = async move || {
         let (database, id) = (&shared.database, id.to_string());
         let key = dead_letters::resolve(database, &id).await?;

@@ -1,4 +1,4 @@
-//! Dead letters whole: exported and put back.
+//! Exports and imports complete dead letters.
 
 use axum::{
     extract::State,
@@ -50,7 +50,7 @@ async fn export(
     caller: Caller,
     Json(new): Json<NewExport>,
 ) -> Result<Response, Problem> {
-    let actor = input::actor(&caller, new.reason.as_deref())?;
+    let actor = caller.because(new.reason.as_deref())?;
     let filter = new.filter.map(|given| given.filter(&Letter::UNSETTLED)).transpose()?;
     let selection = input::selection("deadLetters", new.dead_letters, filter)?;
     let begin = move || async move {
@@ -67,7 +67,7 @@ async fn import(
     file: File,
 ) -> Result<Response, Problem> {
     let is_dry = query.parsed("dryRun", |text| text.parse().ok(), "true or false")?.unwrap_or_default();
-    let actor = input::actor(&caller, query.one("reason")?.as_deref())?;
+    let actor = caller.because(query.one("reason")?.as_deref())?;
     query.end()?;
     let import = move || async move { transfer::import(&shared, &actor, file, is_dry).await };
     let tally = on_one_thread(import).await?;

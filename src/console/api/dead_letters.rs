@@ -1,17 +1,15 @@
-//! Dead letters: list, groups, note, get, edit. `operations` does what is done to many.
+//! Dead letters: list, groups, note, get, edit. `operations` changes many at once.
 
 use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
 };
-use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 use uuid::Uuid;
 
 use super::input::{self, InPath};
 use crate::{
-    amqp::{Publisher, Topology},
     console::{
         body::{Json, Params},
         caller::Caller,
@@ -26,10 +24,10 @@ use crate::{
         fault::{Reason, Signature, Stage},
     },
     operator::{
-        audit::{self, Actor},
+        audit::Actor,
         dead_letters::{
             self, Filter, ResolveError, State as DeadLetterState,
-            edit::{self, Edit, Terms},
+            edit::{self, Edit},
         },
         selection::Selection,
         views,
@@ -37,9 +35,6 @@ use crate::{
     postgres::Database,
     settings::Role,
 };
-
-/// Changes that are shown with a dead letter, the newest ones.
-const MAX_CHANGES: u32 = 20;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -52,8 +47,9 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 async fn list(State(shared): State<Shared>, mut query: Params) -> Result<Reply, Problem> {
-    let states = query.all("state");
-    let given = Given { state: Some(states).filter(|states| !states.is_empty()), ..Given::take(&mut query)? };
+    let (states, event) = (query.all("state"), query.one("event")?);
+    let state = Some(states).filter(|states| !states.is_empty());
+    let given = Given { event, state, ..Given::take(&mut query)? };
     let filter = given.filter(&DeadLetterState::UNSETTLED)?;
     let after = query.parsed("cursor", |text| text.parse().ok(), "the `next` of a page")?;
     let limit = input::limit(&mut query)?;
@@ -87,7 +83,7 @@ pub(super) struct Given {
 }
 
 impl Given {
-    /// All but the states.
+    /// What listings and groups have in common: all but the states and the event.
     fn take(query: &mut Params) -> Result<Self, Problem> {
         Ok(Self {
             reason: query.one("reason")?,
@@ -95,7 +91,7 @@ impl Given {
             company: query.one("company")?,
             trigger: query.one("trigger")?,
             endpoint: query.one("endpoint")?,
-            event: query.one("event")?,
+            event: None,
             signature: query.one("signature")?,
             text: query.one("text")?,
             since: query.one("since")?,
@@ -104,7 +100,7 @@ impl Given {
         })
     }
 
-    /// The filter; in these states if none is given.
+    /// The filter; these are the default states.
     pub(super) fn filter(self, states: &[DeadLetterState]) -> Result<Filter, Problem> {
         let given = self.state.filter(|given| !given.is_empty());
         let given = given.map(|names| names.iter().map(|name| input::named("state", name)).collect());
@@ -125,7 +121,7 @@ impl Given {
     }
 }
 
-/// Refuses a selection that names an unknown one.
+/// Refuses a selection with an unknown key.
 pub(super) async fn all_exist(database: &Database, selection: &Selection<Filter>) -> Result<(), Problem> {
     input::all_exist("dead letter", selection, async |keys: &[Key]| {
         let rows = dead_letters::summaries(database, keys).await?;
@@ -141,15 +137,8 @@ async fn get(
 ) -> Result<Reply, Problem> {
     let (database, id) = (&shared.database, id.to_string());
     let key = dead_letters::resolve(database, &id).await?;
-    let dead_letter = dead_letters::get(database, &key).await?.ok_or(ResolveError::Unknown(id))?;
-    let of_it = audit::Filter { object: Some(key.id.to_string()), ..audit::Filter::default() };
-    let changes = audit::list(database, &of_it, MAX_CHANGES).await?.items;
-    let note = match Signature::try_from(dead_letter.summary.signature.as_slice()) {
-        Ok(signature) => dead_letters::note(database, signature).await?,
-        Err(_) => None,
-    };
-    let sight = input::sight(&caller);
-    Ok(Reply(views::dead_letters::dead_letter(&dead_letter, &changes, note.as_ref(), sight)?))
+    let shown = dead_letters::show(database, &key).await?.ok_or(ResolveError::Unknown(id))?;
+    Ok(Reply(views::dead_letters::dead_letter(&shown, input::sight(&caller))?))
 }
 
 /// The text of a note; without one, the note is removed.
@@ -168,7 +157,7 @@ async fn note(
 ) -> Result<Reply, Problem> {
     let signature: Signature =
         signature.parse().map_err(|_| Problem::invalid("signature", "expected the signature of a group"))?;
-    let actor = input::actor(&caller, new.reason.as_deref())?;
+    let actor = caller.because(new.reason.as_deref())?;
     on_one_thread(move || async move {
         dead_letters::write_note(&shared.database, &actor, signature, new.text.as_deref()).await?;
         Ok(Reply(json!({ "signature": signature, "note": new.text })))
@@ -193,24 +182,17 @@ async fn edit(
     InPath(id): InPath<Uuid>,
     Json(new): Json<NewEvent>,
 ) -> Result<Response, Problem> {
-    let actor = input::actor(&caller, new.reason.as_deref())?;
+    let actor = caller.because(new.reason.as_deref())?;
     on_one_thread(move || edit_one(shared, actor, id, new)).await
 }
 
 async fn edit_one(shared: Shared, actor: Actor, id: Uuid, new: NewEvent) -> Result<Response, Problem> {
     let (database, settings) = (&shared.database, &shared.settings);
     let key = dead_letters::resolve(database, &id.to_string()).await?;
-    let (rules, regions) = (settings.rules(), settings.contacts.regions());
-    let terms = Terms {
-        rules: &rules,
-        max_clock_skew: settings.events.max_clock_skew,
-        pepper: settings.contacts.suppression_pepper.expose_secret(),
-        regions: &regions,
-    };
     let body = serde_json::from_str(new.body.get()).unwrap_or_else(|_| new.body.get().to_owned());
     let edit = Edit { key: &key, body: body.as_bytes(), company: new.company.as_deref() };
     if new.dry_run {
-        let draft = edit::draft(database, &terms, &edit).await?;
+        let draft = edit::draft(database, settings, &edit).await?;
         let draft = json!({
             "company": draft.company, "eventId": draft.event_id, "source": draft.source,
             "difference": draft.difference, "dryRun": true,
@@ -219,11 +201,7 @@ async fn edit_one(shared: Shared, actor: Actor, id: Uuid, new: NewEvent) -> Resu
         response.extensions_mut().insert(Personal);
         return Ok(response);
     }
-    // Before the broker is asked for anything.
-    edit::draft(database, &terms, &edit).await?;
-    let mut publisher = Publisher::connect(&settings.amqp, "replay").await?;
-    let topology = Topology::new(&settings.amqp.namespace);
-    let edited = edit::edit(database, &actor, &mut publisher, &topology, &terms, &edit).await?;
+    let edited = edit::edit(database, settings, &actor, &edit).await?;
     let edited = json!({
         "id": edited.key.id, "company": edited.key.company, "eventId": edited.event_id, "editedFrom": key.id,
         "sent": edited.is_sent,

@@ -28,11 +28,10 @@ use crate::{
         paging::Cursor,
         selection::Selection,
         views,
-        wake_up::{WakeUp, WakeUpError},
+        wake_up::wake,
     },
     postgres::Database,
-    settings::{Amqp, Role},
-    telemetry::chain,
+    settings::Role,
 };
 
 /// How far back a listing goes without `since`. Pending deliveries are listed at any age.
@@ -81,7 +80,7 @@ pub(super) struct Given {
 }
 
 impl Given {
-    /// The filter, from a place on. Without `since`, it goes back a day, and to pending deliveries of any age.
+    /// The filter, from a place on. Without `since`, it goes back a day, but includes pending deliveries of any age.
     pub(super) async fn filter(self, database: &Database, from: Option<Cursor>) -> Result<Filter, Problem> {
         let states = self.state.unwrap_or_default();
         let states: Vec<DeliveryState> =
@@ -106,7 +105,7 @@ impl Given {
     }
 }
 
-/// Refuses a selection that names an unknown one.
+/// Refuses a selection with an unknown key.
 pub(super) async fn all_exist(database: &Database, selection: &Selection<Filter>) -> Result<(), Problem> {
     input::all_exist("delivery", selection, async |keys: &[Key]| {
         let rows = deliveries::summaries(database, keys).await?;
@@ -140,7 +139,7 @@ async fn reveal(
 ) -> Result<Response, Problem> {
     let company = input::text(&mut query, "company")?;
     query.end()?;
-    let actor = input::actor(&caller, because.reason.as_deref())?;
+    let actor = caller.because(because.reason.as_deref())?;
     let reveal = move || async move {
         let id = id.to_string();
         let key = deliveries::resolve(&shared.database, company.as_deref(), &id).await?;
@@ -158,18 +157,18 @@ async fn resend(
     caller: Caller,
     Json(ids): Json<Ids>,
 ) -> Result<Reply, Problem> {
-    let actor = input::actor(&caller, ids.reason.as_deref())?;
+    let actor = caller.because(ids.reason.as_deref())?;
     let ids = ids.distinct()?;
     on_one_thread(move || resend_all(shared, actor, ids)).await
 }
 
-/// Each id by itself, so that what was done is known whatever happens to the next one.
+/// Each id by itself, so that its outcome is known even if the next one fails.
 async fn resend_all(shared: Shared, actor: Actor, ids: Vec<Uuid>) -> Result<Reply, Problem> {
     let (mut total, mut results) = (Resent::default(), Vec::with_capacity(ids.len()));
     let (mut failed, mut ended) = (0_u64, None);
     for id in ids {
         let resent = match &ended {
-            // Nor would it answer for the others.
+            // It would fail for the others, too.
             Some(problem) => Err(Problem::clone(problem)),
             None => resend_one(&shared, &actor, id).await,
         };
@@ -188,11 +187,8 @@ async fn resend_all(shared: Shared, actor: Actor, ids: Vec<Uuid>) -> Result<Repl
             }
         });
     }
-    if total.done > 0
-        && let Err(error) = wake(&shared.settings.amqp).await
-    {
-        // Only a hint: the worker polls as well.
-        tracing::warn!(error = chain(&error), "could not wake the worker after a resend");
+    if total.done > 0 {
+        wake(&shared.settings.amqp).await;
     }
     let reasons: Map<String, Value> =
         total.refused.iter().map(|(refusal, count)| (refusal.name().to_owned(), (*count).into())).collect();
@@ -201,7 +197,7 @@ async fn resend_all(shared: Shared, actor: Actor, ids: Vec<Uuid>) -> Result<Repl
     })))
 }
 
-/// Resends one delivery, or says why there is none.
+/// Resends one delivery, or says why not.
 async fn resend_one(shared: &Shared, actor: &Actor, id: Uuid) -> Result<Result<Resent, String>, Problem> {
     let key = match deliveries::resolve(&shared.database, None, &id.to_string()).await {
         Ok(key) => key,
@@ -218,8 +214,4 @@ fn told(id: Uuid, resent: &Resent) -> Value {
             json!({ "id": id, "outcome": "skipped", "reason": refusal.name(), "detail": refusal.text() })
         }
     }
-}
-
-async fn wake(settings: &Amqp) -> Result<(), WakeUpError> {
-    WakeUp::connect(settings).await?.send().await
 }

@@ -97,16 +97,17 @@ async fn change(
     Json(because): Json<Because>,
     change: Change,
 ) -> Result<Reply, Problem> {
-    let actor = input::actor(&caller, because.reason.as_deref())?;
+    let actor = caller.because(because.reason.as_deref())?;
     on_one_thread(move || async move {
         let key = endpoints::resolve(&shared.database, None, &id.to_string()).await?;
-        let changed = endpoints::change(&shared.database, &actor, &key, change).await?;
+        let changed =
+            endpoints::change(&shared.database, &shared.settings.amqp, &actor, &key, change).await?;
         Ok(Reply(views::endpoints::changed(&changed, input::sight(&caller))?))
     })
     .await
 }
 
-/// An endpoint by its URL or id, or a URL that is not one yet.
+/// An endpoint by its URL or id, or a URL without an endpoint.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Test {
@@ -120,7 +121,7 @@ async fn test(
     caller: Caller,
     Json(test): Json<Test>,
 ) -> Result<Response, Problem> {
-    let actor = input::actor(&caller, test.reason.as_deref())?;
+    let actor = caller.because(test.reason.as_deref())?;
     let reply = on_one_thread(move || async move {
         let database = &shared.database;
         let target = endpoints::test_target(database, test.company.as_deref(), &test.endpoint).await?;
@@ -130,7 +131,7 @@ async fn test(
         Ok(Reply(views::endpoints::test(&sent.request, &sent.attempt(), input::sight(&caller))))
     });
     let mut response = reply.await?.into_response();
-    // The whole address, a signature, and whatever the receiver answered.
+    // The whole address, a signature, and the receiver's answer.
     response.extensions_mut().insert(Personal);
     Ok(response)
 }

@@ -20,7 +20,7 @@ use crate::{
         problem::{Kind, Problem},
     },
     domain::event::Key,
-    operator::{audit::Actor, paging::MAX_PAGE, selection::Selection, views::Sight},
+    operator::{paging::MAX_PAGE, selection::Selection, views::Sight},
     settings::Role,
 };
 
@@ -109,7 +109,7 @@ pub(super) fn selection<F>(
     Ok(Selection::Keys(keys.filter(|key| seen.insert(key.clone())).collect()))
 }
 
-/// Refuses keys that nothing has: a typing error must not become an operation on the rest. `known` returns those that exist.
+/// Refuses unknown keys: a typo must not become an operation on the rest. `known` returns those that exist.
 ///
 /// # Errors
 /// When one is unknown, or the database fails.
@@ -127,12 +127,6 @@ pub(super) async fn all_exist<F>(
         }
     }
     Ok(())
-}
-
-/// The caller as the actor of a change, with their reason.
-pub(super) fn actor(caller: &Caller, reason: Option<&str>) -> Result<Actor, Problem> {
-    let actor = caller.actor.clone().because(reason);
-    actor.map_err(|error| Problem::invalid("reason", error.to_string()))
 }
 
 /// What the caller may see.
@@ -182,7 +176,7 @@ pub(super) fn moment_in(name: &str, text: Option<String>) -> Result<Option<Offse
     parsed(name, text, parse, "a time such as 2026-11-22T10:00:00Z, or a duration such as 24h")
 }
 
-/// A text that the database can compare with.
+/// A text that the database accepts in a comparison.
 pub(super) fn text(query: &mut Params, name: &'static str) -> Result<Option<String>, Problem> {
     storable(name, query.one(name)?)
 }

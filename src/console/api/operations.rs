@@ -1,6 +1,6 @@
 //! Operations on many dead letters or deliveries: plan, run, pause, resume, cancel, list, get, items.
 //!
-//! A process with the role dead-letter does the work. A request only plans and decides.
+//! A process with the role dead-letter does the work. A request only plans it or changes its state.
 
 use std::num::NonZeroU32;
 
@@ -112,7 +112,7 @@ async fn plan(
     caller: Caller,
     Json(new): Json<NewOperation>,
 ) -> Result<(StatusCode, Reply), Problem> {
-    let actor = input::actor(&caller, new.reason.as_deref())?;
+    let actor = caller.because(new.reason.as_deref())?;
     let action = input::named::<Action>("action", &new.action)?;
     if action.object() != Object::DeadLetter {
         return Err(Problem::invalid("action", "plan it with `POST /api/v1/deliveries/resend/plan`"));
@@ -148,7 +148,7 @@ async fn plan_resend(
     caller: Caller,
     Json(new): Json<NewResend>,
 ) -> Result<(StatusCode, Reply), Problem> {
-    let actor = input::actor(&caller, new.reason.as_deref())?;
+    let actor = caller.because(new.reason.as_deref())?;
     let options = options(new.rate, new.canary)?;
     let filter = match new.filter {
         Some(given) => Some(given.filter(&shared.database, None).await?),
@@ -211,7 +211,7 @@ impl Decision for Run {
     }
 }
 
-/// At which rate it goes on, if at another one.
+/// The new rate, if it changes.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Resume {
@@ -233,7 +233,7 @@ fn decision<D: Decision>(path: &'static str, decide: operations::Decide) -> Rout
                         InPath(id): InPath<Uuid>,
                         Json(decision): Json<D>| async move {
         let (reason, options) = decision.read()?;
-        let actor = input::actor(&caller, reason.as_deref())?;
+        let actor = caller.because(reason.as_deref())?;
         let decide = move || async move { Reply::of(&decide(&shared.database, &actor, id, options).await?) };
         on_one_thread(decide).await
     };

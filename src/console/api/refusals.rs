@@ -118,7 +118,7 @@ impl From<EraseError> for Problem {
 
 impl From<PreviewError> for Problem {
     fn from(error: PreviewError) -> Self {
-        Self::new(Kind::Unprocessable, error.to_string())
+        Self::new(Kind::Unprocessable, chain(&error))
     }
 }
 
@@ -135,7 +135,7 @@ impl From<NoteError> for Problem {
 impl From<EditError> for Problem {
     fn from(error: EditError) -> Self {
         let kind = match &error {
-            EditError::Database(_) => Kind::Internal,
+            EditError::Broker(_) | EditError::Database(_) => Kind::Internal,
             EditError::Unknown => Kind::NotFound,
             EditError::NotOpen(_) | EditError::Webhook | EditError::Blank | EditError::Unchanged => {
                 Kind::Conflict
@@ -146,6 +146,7 @@ impl From<EditError> for Problem {
             EditError::Erased => Kind::Erased,
         };
         match error {
+            EditError::Broker(error) => error.into(),
             EditError::Database(error) => error.into(),
             other => Self::new(kind, other.to_string()),
         }

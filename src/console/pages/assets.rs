@@ -1,4 +1,4 @@
-//! Stylesheet, script and icon. Their addresses have a hash of their contents, so browsers may keep them for ever.
+//! Stylesheet, script and icon. Their URLs contain a hash of their contents, so browsers may cache them forever.
 
 use std::sync::LazyLock;
 

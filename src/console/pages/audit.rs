@@ -10,12 +10,16 @@ use super::{
     super::{body::Params, caller::Caller, problem::Problem, shared::Shared},
     parts::{Id, Moment, object, printable, words},
     progress::path,
-    query::{Choice, Given, PAGE, choices},
+    query::{Choice, Given, MOMENT, PAGE, choices, moment},
     shell::{Shell, render},
 };
-use crate::operator::audit::{self, ACTIONS, Entry, Filter};
+use crate::operator::{
+    audit::{self, ACTIONS, Entry, Filter},
+    paging::Page as Listed,
+};
 
-const NAMES: [&str; 5] = ["operator", "action", "company", "object", "cursor"];
+/// The parameters of a filter.
+const FILTERS: [&str; 6] = ["operator", "action", "company", "object", "since", "until"];
 
 #[derive(Template)]
 #[template(path = "audit.html")]
@@ -34,6 +38,8 @@ struct Fields {
     operator: String,
     company: String,
     object: String,
+    since: String,
+    until: String,
 }
 
 struct Row {
@@ -101,32 +107,42 @@ pub(super) async fn list(
     caller: Caller,
     mut query: Params,
 ) -> Result<Response, Problem> {
-    let given = Given::take(&mut query, &NAMES)?;
+    let given = Given::take(&mut query, &[&FILTERS[..], &["cursor"]].concat())?;
     query.end()?;
     let now = OffsetDateTime::now_utc();
-    let before = given.parsed("cursor", "a link of this page", |text| text.parse().ok());
-    let (before, fault) = match before {
-        Ok(before) => (before, None),
-        Err(fault) => (None, Some(fault)),
+    let (found, fault) = match filter(&given, now) {
+        Ok(filter) => (audit::list(&shared.database, &filter, PAGE).await?, None),
+        Err(fault) => (Listed { items: Vec::new(), next: None }, Some(fault)),
     };
-    let filter = Filter {
-        operator: given.given("operator"),
-        action: given.given("action"),
-        company: given.given("company"),
-        object: given.given("object"),
-        before,
-        ..Filter::default()
-    };
-    let found = audit::list(&shared.database, &filter, PAGE).await?;
     let field = |name: &str| given.get(name).to_owned();
     render(&Page {
         shell: Shell::new(&caller, "/audit", "Audit"),
         actions: choices(ACTIONS, given.get("action")),
-        is_filtered: given.any(&["operator", "action", "company", "object"]),
+        is_filtered: given.any(&FILTERS),
         fault,
         rows: found.items.iter().map(|entry| Row::new(entry, now)).collect(),
         first: given.given("cursor").map(|_| given.link("/audit", "cursor", "")),
         next: found.next.map(|next| given.link("/audit", "cursor", &next.to_string())),
-        filter: Fields { operator: field("operator"), company: field("company"), object: field("object") },
+        filter: Fields {
+            operator: field("operator"),
+            company: field("company"),
+            object: field("object"),
+            since: field("since"),
+            until: field("until"),
+        },
+    })
+}
+
+/// What the parameters select.
+fn filter(given: &Given, now: OffsetDateTime) -> Result<Filter, String> {
+    Ok(Filter {
+        operator: given.given("operator"),
+        action: given
+            .parsed("action", "one of the list", |text| ACTIONS.contains(&text).then(|| text.to_owned()))?,
+        company: given.given("company"),
+        object: given.given("object"),
+        since: given.parsed("since", MOMENT, |text| moment(text, now))?,
+        until: given.parsed("until", MOMENT, |text| moment(text, now))?,
+        before: given.parsed("cursor", "a link of this page", |text| text.parse().ok())?,
     })
 }

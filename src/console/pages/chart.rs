@@ -1,4 +1,5 @@
-//! Small bar charts, drawn as SVG. Colors come from the stylesheet: the policy allows no style in the markup.
+//! Small bar charts, drawn as SVG. Colors come from the stylesheet: the content security policy allows no inline
+//! styles.
 
 use askama::{Template, filters::HtmlSafe};
 
@@ -11,7 +12,7 @@ const WIDTH: u32 = 360;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Bar {
     pub(super) value: i64,
-    /// What the bar stands for, shown to those who point at it.
+    /// What the bar means, as a tooltip.
     pub(super) label: String,
 }
 

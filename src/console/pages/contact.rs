@@ -1,4 +1,4 @@
-//! One contact: its values and where they come from, its history, and what may be done to it.
+//! One contact: its values and their origin, its history, and the changes an operator can make.
 
 use askama::Template;
 use axum::{
@@ -52,7 +52,7 @@ struct Page {
     erase: String,
     confirmation: String,
     history: Vec<Entry>,
-    /// The page with the newest entries, if this one has others.
+    /// The page with the newest entries, if this is another one.
     newest: Option<String>,
     older: Option<String>,
 }
@@ -117,7 +117,7 @@ impl Target {
     }
 }
 
-/// What the page shows beside the contact.
+/// What the page shows besides the contact.
 #[derive(Default)]
 pub(super) struct Extra {
     /// Why the last change was refused.

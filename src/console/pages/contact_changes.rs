@@ -1,4 +1,4 @@
-//! What may be done to a contact: unmerge, erase, and show its identity.
+//! Changes to a contact: unmerge, erase, reveal its identity.
 
 use askama::Template;
 use axum::{
@@ -12,7 +12,6 @@ use super::{
         body::{Form, Params},
         caller::Caller,
         problem::Problem,
-        route::CSRF_FIELD,
         shared::{Shared, on_one_thread},
     },
     contact::{Extra, Target, ending, respond},
@@ -40,12 +39,10 @@ impl Sent {
         let company = params.one("company")?;
         params.one(DONE)?;
         params.end()?;
-        form.one(CSRF_FIELD)?;
         let (confirmation, reason) = (form.one("confirmation")?, form.one("reason")?);
         let is_confirmed = form.one("confirmed")?.is_some();
         form.end()?;
-        let actor = caller.actor.clone().because(reason.as_deref());
-        let actor = actor.map_err(|error| Problem::invalid("reason", error.to_string()))?;
+        let actor = caller.because(reason.as_deref())?;
         Ok(Self { target: Target::read(id, company)?, actor, confirmation, is_confirmed })
     }
 }

@@ -1,5 +1,5 @@
-//! The search for contacts. It is a form that is posted: a name, a phone or an email has no place in an address, which browsers
-//! and proxies keep.
+//! The search for contacts. The form is posted, because browsers and proxies keep URLs, which must not contain a
+//! name, phone or email.
 
 use askama::Template;
 use axum::{extract::State, response::Response};
@@ -11,7 +11,6 @@ use super::{
         body::{Form, Params},
         caller::Caller,
         problem::Problem,
-        route::CSRF_FIELD,
         shared::Shared,
     },
     parts::{Id, Moment, object, printable},
@@ -76,7 +75,7 @@ impl Row {
     }
 }
 
-/// Stands for the name of a contact without one.
+/// Shown as the name of a contact without one.
 pub(super) fn nameless() -> String {
     "Contact without a name".to_owned()
 }
@@ -109,7 +108,6 @@ pub(super) async fn search(
     caller: Caller,
     Form(mut form): Form,
 ) -> Result<Response, Problem> {
-    form.one(CSRF_FIELD)?;
     let mut field = |name| Ok::<_, Problem>(form.one(name)?.unwrap_or_default());
     let asked = Asked {
         company: field("company")?,
@@ -145,7 +143,7 @@ struct Asked {
 /// The contacts and where the next page begins, or what is wrong with the search.
 type Found = Result<(Vec<Contact>, Option<ContactId>), String>;
 
-/// Looks by the id, or else by phone and email, or else by name.
+/// Searches by id, else by phone and email, else by name.
 async fn find(shared: &Shared, asked: &Asked, sight: Sight) -> Result<Found, Problem> {
     let Ok(company) = CompanyId::new(&asked.company) else {
         return Ok(Err("Give the id of a company.".to_owned()));

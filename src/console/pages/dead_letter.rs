@@ -1,4 +1,4 @@
-//! One dead letter: what failed, its message, and what may be done about it.
+//! One dead letter: what failed, its message, and what an operator can do about it.
 
 use askama::Template;
 use axum::{
@@ -13,13 +13,12 @@ use super::{
         body::{Form, Params},
         caller::Caller,
         problem::{Kind, Problem},
-        route::CSRF_FIELD,
         shared::{Shared, on_one_thread},
     },
     explain,
     parts::{Badge, Id, Moment, Payload, link, object, printable, words},
     plan,
-    query::key_text,
+    query::{self, key_text},
     shell::{DONE, Shell, render},
 };
 use crate::{
@@ -27,7 +26,10 @@ use crate::{
         event::Key,
         fault::{Signature, Stage},
     },
-    operator::dead_letters::{self, DeadLetter, ResolveError, Seen, State as Letter},
+    operator::{
+        audit::Entry,
+        dead_letters::{self, DeadLetter, Seen, Shown, State as Letter},
+    },
 };
 
 #[derive(Template)]
@@ -58,15 +60,45 @@ struct Page {
     settled: Option<Moment>,
     settled_by: String,
     similar: Option<String>,
+    note: Option<Noted>,
+    changes: Vec<Changed>,
     contents: Option<Contents>,
     edit: Option<Edit>,
 }
 
+/// What an operator noted about the cause.
+struct Noted {
+    text: String,
+    by: String,
+    at: Moment,
+}
+
+/// What an operator did.
+struct Changed {
+    action: String,
+    at: Moment,
+    operator: String,
+    via: String,
+    reason: String,
+}
+
+impl Changed {
+    fn new(entry: &Entry, now: OffsetDateTime) -> Self {
+        Self {
+            action: words(entry.action.trim_start_matches("dead_letter.")),
+            at: Moment::new(entry.at, now),
+            operator: printable(&entry.operator),
+            via: words(&entry.via),
+            reason: entry.reason.as_deref().map(printable).unwrap_or_default(),
+        }
+    }
+}
+
 struct Contents {
     body: Payload,
-    /// Because it is no JSON, and may have an identity document anywhere.
+    /// Because it is not JSON, and may have an identity document anywhere.
     is_withheld: bool,
-    /// Where an admin asks for what is hidden.
+    /// Where an admin can reveal hidden parts.
     reveal: Option<String>,
     properties: String,
     difference: Option<String>,
@@ -89,10 +121,7 @@ pub(super) async fn key(shared: &Shared, id: &str, company: Option<String>) -> R
     if let (Some(company), Ok(id)) = (&company, Uuid::try_parse(id)) {
         return Ok(Key { company: company.clone(), id });
     }
-    dead_letters::resolve(&shared.database, id).await.map_err(|error| match error {
-        ResolveError::Database(error) => error.into(),
-        other => Problem::new(Kind::NotFound, other.to_string()),
-    })
+    Ok(dead_letters::resolve(&shared.database, id).await?)
 }
 
 pub(super) async fn show(
@@ -115,13 +144,14 @@ pub(super) async fn respond(
     key: &Key,
     refused: Option<Refused>,
 ) -> Result<Response, Problem> {
-    let found = dead_letters::get(&shared.database, key).await?;
-    let gone =
-        || Problem::new(Kind::NotFound, "there is no such dead letter; settled ones leave after some time");
-    let letter = found.ok_or_else(gone)?;
-    let is_replaying = letter.summary.state == Letter::Replaying.name();
-    let seen = dead_letters::seen(&letter);
-    render(&page(if is_replaying { shell.live() } else { shell }, key, &letter, (seen, refused)))
+    let shown = dead_letters::show(&shared.database, key).await?.ok_or_else(gone)?;
+    let is_replaying = shown.dead_letter.summary.state == Letter::Replaying.name();
+    let seen = dead_letters::seen(&shown.dead_letter);
+    render(&page(if is_replaying { shell.live() } else { shell }, key, &shown, (seen, refused)))
+}
+
+fn gone() -> Problem {
+    Problem::new(Kind::NotFound, "there is no such dead letter; settled ones leave after some time")
 }
 
 /// Shows the message as it is, after that was recorded.
@@ -129,23 +159,20 @@ pub(super) async fn reveal(
     State(shared): State<Shared>,
     caller: Caller,
     Path(id): Path<String>,
-    mut params: Params,
-    Form(mut form): Form,
+    params: Params,
+    Form(form): Form,
 ) -> Result<Response, Problem> {
-    let company = params.one("company")?;
-    params.end()?;
-    form.one(CSRF_FIELD)?;
-    form.end()?;
-    let key = key(&shared, &id, company).await?;
+    let key = query::target(&id, params, form)?;
     let (database, actor, of) = (shared.database.clone(), caller.actor.clone(), key.clone());
     let reveal = async move || Ok(dead_letters::reveal(&database, &actor, &of).await?);
-    let letter = on_one_thread(reveal).await?;
-    let letter = letter.ok_or_else(|| Problem::new(Kind::NotFound, "there is no such dead letter"))?;
-    let seen = Seen { body: Some(letter.body.clone()), difference: letter.difference.clone() };
-    render(&page(Shell::new(&caller, "/dead-letters", "Dead letter"), &key, &letter, (seen, None)))
+    let revealed = on_one_thread(reveal).await?.ok_or_else(gone)?;
+    let shown = dead_letters::show(&shared.database, &key).await?.ok_or_else(gone)?;
+    let seen = Seen { body: Some(revealed.body), difference: revealed.difference };
+    render(&page(Shell::new(&caller, "/dead-letters", "Dead letter"), &key, &shown, (seen, None)))
 }
 
-fn page(shell: Shell, key: &Key, letter: &DeadLetter, (seen, refused): (Seen, Option<Refused>)) -> Page {
+fn page(shell: Shell, key: &Key, shown: &Shown, (seen, refused): (Seen, Option<Refused>)) -> Page {
+    let letter = &shown.dead_letter;
     let now = OffsetDateTime::now_utc();
     let row = &letter.summary;
     let of = |kind: &str, id: Uuid| (Id::new(id), object(kind, &key.company, id));
@@ -175,6 +202,12 @@ fn page(shell: Shell, key: &Key, letter: &DeadLetter, (seen, refused): (Seen, Op
         settled: Moment::of(letter.settled_at, now),
         settled_by: letter.settled_by.as_deref().map(printable).unwrap_or_default(),
         similar: signature.map(|signature| link("/dead-letters", [("signature", signature.as_str())])),
+        note: shown.note.as_ref().map(|note| Noted {
+            text: printable(&note.text),
+            by: printable(&note.written_by),
+            at: Moment::new(note.written_at, now),
+        }),
+        changes: shown.changes.iter().map(|entry| Changed::new(entry, now)).collect(),
         contents: shell.is_operator().then(|| Contents {
             reveal: (shell.is_admin() && seen.body.as_ref() != Some(&letter.body))
                 .then(|| object("dead-letters", &key.company, row.id).replacen('?', "/reveal?", 1)),
@@ -209,7 +242,7 @@ fn edit(
     if let Some(Refused { body, fault }) = refused {
         return Some(Edit { action, body, fault: Some(fault) });
     }
-    // Identity documents that are hidden in it stay as they are.
+    // Hidden identity documents in it keep their values.
     let seen = seen?;
     let text = std::str::from_utf8(seen).ok()?;
     // What is edited must be what is shown, so nothing of it is replaced.

@@ -151,7 +151,7 @@ pub(super) async fn list(
     })
 }
 
-/// What may be done to dead letters in the chosen states.
+/// The actions for dead letters in the chosen states.
 fn actions(state: &str) -> Vec<(&'static str, &'static str)> {
     let mut actions = Vec::new();
     if matches!(state, "" | "open" | "replaying" | ANY) {
@@ -172,7 +172,7 @@ fn states(chosen: &str) -> Vec<Choice> {
 }
 
 /// The filter as fields of a form. Times are exact: a plan that is made later must not select more.
-fn fields(given: &Given, filter: &Filter) -> Vec<(&'static str, String)> {
+pub(super) fn fields(given: &Given, filter: &Filter) -> Vec<(&'static str, String)> {
     let field = |name: &'static str| {
         let value = match name {
             "since" => exact(filter.since),

@@ -40,7 +40,7 @@ struct Page {
     is_complete: bool,
     searched_to: Option<Moment>,
     rows: Vec<Row>,
-    /// The filter, for the button that resends all that match; empty if there is none.
+    /// The filter, for the button that resends all that match; empty without a filter.
     matching: Vec<(&'static str, String)>,
     first: Option<String>,
     next: Option<String>,

@@ -13,7 +13,6 @@ use super::{
         body::{Form, Params},
         caller::Caller,
         problem::{Kind, Problem},
-        route::CSRF_FIELD,
         shared::{Shared, on_one_thread},
     },
     attempts::{Line, Request},
@@ -27,7 +26,7 @@ use crate::{
     operator::{
         deliveries::{self, Delivery, State as DeliveryState},
         endpoints::shortened,
-        wake_up::WakeUp,
+        wake_up::wake,
     },
 };
 
@@ -99,14 +98,10 @@ pub(super) async fn reveal(
     State(shared): State<Shared>,
     caller: Caller,
     Path(id): Path<String>,
-    mut params: Params,
-    Form(mut form): Form,
+    params: Params,
+    Form(form): Form,
 ) -> Result<Response, Problem> {
-    let company = params.one("company")?.unwrap_or_default();
-    params.end()?;
-    form.one(CSRF_FIELD)?;
-    form.end()?;
-    let key = Key { company, id: query::id(&id)? };
+    let key = query::target(&id, params, form)?;
     let shell = Shell::new(&caller, "/deliveries", "Delivery");
     let revealed = on_one_thread(move || async move {
         let found = deliveries::reveal(&shared.database, &caller.actor, &key).await?;
@@ -117,10 +112,7 @@ pub(super) async fn reveal(
 }
 
 fn gone() -> Problem {
-    Problem::new(
-        Kind::NotFound,
-        "there is no such delivery; deliveries leave some time after they have ended",
-    )
+    Problem::new(Kind::NotFound, "there is no such delivery; deliveries are removed some time after they end")
 }
 
 fn page(shell: Shell, key: &Key, delivery: &Delivery) -> Page {
@@ -172,22 +164,15 @@ pub(super) async fn resend(
     State(shared): State<Shared>,
     caller: Caller,
     Path(id): Path<String>,
-    mut params: Params,
-    Form(mut form): Form,
+    params: Params,
+    Form(form): Form,
 ) -> Result<Response, Problem> {
-    let company = params.one("company")?.unwrap_or_default();
-    params.one(DONE)?;
-    params.end()?;
-    form.one(CSRF_FIELD)?;
-    form.end()?;
-    let key = Key { company, id: query::id(&id)? };
+    let key = query::target(&id, params, form)?;
     let here = object("deliveries", &key.company, key.id);
     let resent = on_one_thread(move || async move {
-        // Only a hint: without it the worker finds the delivery when it looks next.
-        let mut wake_up = WakeUp::connect(&shared.settings.amqp).await.ok();
         let resent = deliveries::resend(&shared.database, &caller.actor, &[key]).await?;
-        if let Some(wake_up) = wake_up.as_mut().filter(|_| resent.done > 0) {
-            drop(wake_up.send().await);
+        if resent.done > 0 {
+            wake(&shared.settings.amqp).await;
         }
         Ok(resent)
     });

@@ -14,7 +14,6 @@ use super::{
         body::{Form, Params},
         caller::Caller,
         problem::Problem,
-        route::CSRF_FIELD,
         shared::{Shared, on_one_thread},
     },
     attempts::{Line, Request},
@@ -168,15 +167,6 @@ fn terms(terms: &Terms) -> Vec<(&'static str, String)> {
     all.into_iter().filter(|(_, value)| !value.is_empty()).collect()
 }
 
-/// The endpoint of a form's action.
-fn target(id: &str, mut params: Params, mut form: Params) -> Result<Key, Problem> {
-    let company = params.one("company")?.unwrap_or_default();
-    params.end()?;
-    form.one(CSRF_FIELD)?;
-    form.end()?;
-    Ok(Key { company, id: query::id(id)? })
-}
-
 async fn change(
     shared: Shared,
     caller: Caller,
@@ -184,7 +174,9 @@ async fn change(
     (change, done): (Change, Done),
 ) -> Result<Response, Problem> {
     let here = object("endpoints", &key.company, key.id);
-    let change = async move || Ok(endpoints::change(&shared.database, &caller.actor, &key, change).await?);
+    let change = async move || {
+        Ok(endpoints::change(&shared.database, &shared.settings.amqp, &caller.actor, &key, change).await?)
+    };
     let done = if on_one_thread(change).await?.changed { done } else { Done::Unchanged };
     Ok(go(&here, done))
 }
@@ -196,7 +188,7 @@ pub(super) async fn pause(
     params: Params,
     Form(form): Form,
 ) -> Result<Response, Problem> {
-    change(shared, caller, target(&id, params, form)?, (Change::Pause, Done::Paused)).await
+    change(shared, caller, query::target(&id, params, form)?, (Change::Pause, Done::Paused)).await
 }
 
 pub(super) async fn resume(
@@ -206,7 +198,7 @@ pub(super) async fn resume(
     params: Params,
     Form(form): Form,
 ) -> Result<Response, Problem> {
-    change(shared, caller, target(&id, params, form)?, (Change::Resume, Done::Resumed)).await
+    change(shared, caller, query::target(&id, params, form)?, (Change::Resume, Done::Resumed)).await
 }
 
 pub(super) async fn enable(
@@ -216,10 +208,10 @@ pub(super) async fn enable(
     params: Params,
     Form(form): Form,
 ) -> Result<Response, Problem> {
-    change(shared, caller, target(&id, params, form)?, (Change::Enable, Done::Enabled)).await
+    change(shared, caller, query::target(&id, params, form)?, (Change::Enable, Done::Enabled)).await
 }
 
-/// Sends a test, and shows how it ended. A test records nothing but that somebody has sent it.
+/// Sends a test, and shows its outcome. Only the fact that somebody sent it is recorded.
 pub(super) async fn test(
     State(shared): State<Shared>,
     caller: Caller,
@@ -227,7 +219,7 @@ pub(super) async fn test(
     params: Params,
     Form(form): Form,
 ) -> Result<Response, Problem> {
-    let key = target(&id, params, form)?;
+    let key = query::target(&id, params, form)?;
     let shell = Shell::new(&caller, "/endpoints", "Endpoint");
     let (shown, test) = on_one_thread(move || async move {
         let (database, settings) = (&shared.database, &shared.settings);

@@ -1,4 +1,4 @@
-//! What reasons, states and waits mean, in a sentence for somebody who has just been woken up.
+//! Explains reasons, states and waits, in a sentence for somebody who has just been woken up.
 
 use crate::domain::fault::Reason;
 
@@ -22,9 +22,7 @@ pub(super) fn reason(name: &str) -> &'static str {
             "The event has a phone or email that cannot be used, and no other. Edit it."
         }
         Reason::ContactConflict => "The event would merge contacts that must stay apart.",
-        Reason::EventIdConflict => {
-            "An event with the same source and id but another meaning was applied already."
-        }
+        Reason::EventIdConflict => "Another event with the same source and id has already been applied.",
         Reason::WebhookInvalid => {
             "The webhook cannot be rendered: its URL, a header, a variable or its body is wrong."
         }

@@ -9,20 +9,21 @@ use super::{
     super::{
         body::{Form, Params},
         caller::Caller,
-        problem::{Kind, Problem},
-        route::CSRF_FIELD,
+        problem::Problem,
         shared::{Shared, on_one_thread},
     },
-    parts::{Moment, count, link, object, printable, words},
+    dead_letters::{fields, filter},
+    parts::{Moment, count, object, printable, words},
     query::{Choice, Given, PAGE, back, choices},
     shell::{DONE, Done, Shell, go, render},
 };
 use crate::{
     domain::fault::{Reason, Stage},
-    operator::dead_letters::{self, Filter, Group, NoteError},
+    operator::dead_letters::{self, Group},
 };
 
-const NAMES: [&str; 5] = ["company", "reason", "stage", "trigger", "cursor"];
+/// The parameters of a filter. Groups have neither a state nor an event.
+const FILTERS: [&str; 8] = ["company", "reason", "stage", "trigger", "endpoint", "text", "since", "until"];
 
 #[derive(Template)]
 #[template(path = "failures.html")]
@@ -32,10 +33,12 @@ struct Page {
     reasons: Vec<Choice>,
     stages: Vec<Choice>,
     is_filtered: bool,
+    has_more_filters: bool,
     fault: Option<String>,
     groups: Vec<Row>,
     here: String,
-    company: String,
+    /// The filter, for the buttons that act on all of a group.
+    matching: Vec<(&'static str, String)>,
     first: Option<String>,
     next: Option<String>,
 }
@@ -43,6 +46,10 @@ struct Page {
 struct Fields {
     company: String,
     trigger: String,
+    endpoint: String,
+    text: String,
+    since: String,
+    until: String,
 }
 
 struct Row {
@@ -62,10 +69,10 @@ struct Row {
 }
 
 impl Row {
-    fn new(group: &Group, company: &str, now: OffsetDateTime) -> Self {
+    fn new(group: &Group, given: &Given, now: OffsetDateTime) -> Self {
         let signature = group.signature.to_string();
         Self {
-            href: link("/dead-letters", [("signature", signature.as_str()), ("company", company)]),
+            href: given.link("/dead-letters", "signature", &signature),
             signature,
             reason: words(&group.reason),
             message: printable(&group.message),
@@ -86,41 +93,42 @@ pub(super) async fn list(
     caller: Caller,
     mut query: Params,
 ) -> Result<Response, Problem> {
-    let given = Given::take(&mut query, &NAMES)?;
+    let given = Given::take(&mut query, &FILTERS)?;
+    let at = Given::take(&mut query, &["cursor"])?;
     let done = query.one(DONE)?;
     query.end()?;
     let now = OffsetDateTime::now_utc();
-    let cursor = given.parsed("cursor", "a link of this page", |text| text.parse().ok());
-    let (found, fault) = match filter(&given).and_then(|filter| Ok((filter, cursor?))) {
+    let cursor = at.parsed("cursor", "a link of this page", |text| text.parse().ok());
+    let (found, matching, fault) = match filter(&given, now).and_then(|filter| Ok((filter, cursor?))) {
         Ok((filter, after)) => {
-            (Some(dead_letters::groups(&shared.database, &filter, after, PAGE).await?), None)
+            let found = dead_letters::groups(&shared.database, &filter, after, PAGE).await?;
+            (Some(found), fields(&given, &filter), None)
         }
-        Err(fault) => (None, Some(fault)),
+        Err(fault) => (None, Vec::new(), Some(fault)),
     };
     let next = found.as_ref().and_then(|found| found.next);
     let groups = found.iter().flat_map(|found| &found.items);
+    let field = |name: &str| given.get(name).to_owned();
     render(&Page {
         shell: Shell::new(&caller, "/failures", "Failures").live().after(done.as_deref()),
         reasons: choices(Reason::VARIANTS.iter().map(|reason| reason.name()), given.get("reason")),
         stages: choices(Stage::VARIANTS.iter().map(|stage| stage.name()), given.get("stage")),
-        is_filtered: given.any(&["company", "reason", "stage", "trigger"]),
+        is_filtered: given.any(&FILTERS),
+        has_more_filters: given.any(&["endpoint", "text", "since", "until"]),
         fault,
-        groups: groups.map(|group| Row::new(group, given.get("company"), now)).collect(),
-        here: given.link("/failures", "cursor", given.get("cursor")),
-        company: given.get("company").to_owned(),
-        first: given.given("cursor").map(|_| given.link("/failures", "cursor", "")),
+        groups: groups.map(|group| Row::new(group, &given, now)).collect(),
+        here: given.link("/failures", "cursor", at.get("cursor")),
+        matching,
+        first: at.given("cursor").map(|_| given.link("/failures", "cursor", "")),
         next: next.map(|next| given.link("/failures", "cursor", &next.to_string())),
-        filter: Fields { company: given.get("company").to_owned(), trigger: given.get("trigger").to_owned() },
-    })
-}
-
-fn filter(given: &Given) -> Result<Filter, String> {
-    Ok(Filter {
-        reason: given.parsed("reason", "one of the list", |text| text.parse().ok())?,
-        stage: given.parsed("stage", "one of the list", |text| text.parse().ok())?,
-        company: given.given("company"),
-        trigger: given.given("trigger"),
-        ..Filter::default()
+        filter: Fields {
+            company: field("company"),
+            trigger: field("trigger"),
+            endpoint: field("endpoint"),
+            text: field("text"),
+            since: field("since"),
+            until: field("until"),
+        },
     })
 }
 
@@ -130,7 +138,6 @@ pub(super) async fn note(
     caller: Caller,
     Form(mut form): Form,
 ) -> Result<Response, Problem> {
-    form.one(CSRF_FIELD)?;
     let signature = form.parsed("signature", |text| text.parse().ok(), "the one of the page")?;
     let signature = signature.ok_or_else(|| Problem::invalid("signature", "load the page again"))?;
     let back = back(form.one("back")?, "/failures");
@@ -139,13 +146,8 @@ pub(super) async fn note(
         form.one("text")?.map(|text| text.replace("\r\n", "\n")).filter(|text| !text.trim().is_empty());
     form.end()?;
     on_one_thread(move || async move {
-        let written =
-            dead_letters::write_note(&shared.database, &caller.actor, signature, text.as_deref()).await;
-        written.map_err(|error| match error {
-            NoteError::Database(error) => error.into(),
-            unknown @ NoteError::Unknown => Problem::new(Kind::NotFound, unknown.to_string()),
-            malformed @ NoteError::Malformed => Problem::invalid("text", malformed.to_string()),
-        })
+        let text = text.as_deref();
+        Ok(dead_letters::write_note(&shared.database, &caller.actor, signature, text).await?)
     })
     .await?;
     Ok(go(&back, Done::Noted))

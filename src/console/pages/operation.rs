@@ -1,4 +1,4 @@
-//! One operation: what it is about to do, how far it is, what came of each dead letter, and the decisions about it.
+//! One operation: what it will do, its progress, the outcome of each item, and the buttons to control it.
 
 use std::num::NonZeroU32;
 
@@ -15,7 +15,7 @@ use super::{
         body::{Form, Params},
         caller::Caller,
         problem::Problem,
-        route::{CSRF_FIELD, Route},
+        route::Route,
         shared::{Shared, on_one_thread},
     },
     parts::{Badge, Id, Moment, Tone, count, object as link, printable, words},
@@ -46,7 +46,7 @@ struct Page {
     base: String,
     title: String,
     state: Badge,
-    /// What it will do, while it only is planned.
+    /// What it will do, while it is only planned.
     plan: Option<Plan>,
     /// The button beside the one that cancels it: its verb, class and name.
     change: Option<(&'static str, &'static str, &'static str)>,
@@ -127,12 +127,12 @@ impl Item {
     }
 }
 
-/// Why an item was left alone.
+/// Why an item was skipped.
 fn detail(name: &str) -> String {
     let text = match name {
         "wrong_state" => "Its state did not allow it, or its contents were not kept.",
         "replayed_since" => "Somebody else has replayed it since it was chosen.",
-        "loop_guard" => "It was replayed too often already.",
+        "loop_guard" => "It has been replayed too often.",
         "refused" => "The database refuses to change it.",
         "not_published" => "The broker did not take it; it is open again.",
         "superseded" => "It had been superseded; it is closed again if a newer version was sent.",
@@ -243,17 +243,11 @@ fn facts(operation: &Operation) -> Vec<(&'static str, String)> {
 
 /// The fields of a decision. All forms of an operation have the same.
 fn decided(caller: &Caller, mut form: Params) -> Result<(Actor, Options), Problem> {
-    form.one(CSRF_FIELD)?;
     let rate = form.parsed("rate", |text| text.parse::<NonZeroU32>().ok(), "a whole number from 1 on")?;
     let canary = form.one("canary")?.is_some();
-    let actor = actor(caller, form.one("reason")?.as_deref())?;
+    let actor = caller.because(form.one("reason")?.as_deref())?;
     form.end()?;
     Ok((actor, Options { rate, canary }))
-}
-
-fn actor(caller: &Caller, reason: Option<&str>) -> Result<Actor, Problem> {
-    let actor = caller.actor.clone().because(reason);
-    actor.map_err(|error| Problem::invalid("reason", error.to_string()))
 }
 
 /// The forms that decide about an operation.

@@ -1,7 +1,6 @@
-//! The small parts of pages that have a markup of their own: times, ids, badges, bodies, and the query of a link.
+//! Small parts of pages with their own markup: times, ids, badges, bodies, and the query of a link.
 //!
-//! Strangers choose most of the texts that a page shows. They reach the markup through the templates only, which escape
-//! them.
+//! Most texts on a page come from strangers. They reach the markup only through the templates, which escape them.
 
 use askama::{Template, filters::HtmlSafe};
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
@@ -13,7 +12,7 @@ use crate::domain::json;
 /// Maximum number of characters of a payload on a page.
 const MAX_SHOWN: usize = 200_000;
 
-/// A moment: how long ago or how soon, with the exact time for those who point at it.
+/// A moment: how long ago or how soon, with the exact time as a tooltip.
 #[derive(Clone, Template)]
 #[template(
     source = r#"<time datetime="{{ machine }}" title="{{ exact }}">{{ relative }}</time>"#,
@@ -99,9 +98,9 @@ impl Id {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub(super) enum Tone {
-    /// Somebody must look.
+    /// Needs attention.
     Failed,
-    /// It goes on by itself.
+    /// It continues by itself.
     Waiting,
     /// It ended as it should.
     Done,
@@ -168,7 +167,7 @@ pub(super) fn words(name: &str) -> String {
     printable(&name.replace('_', " "))
 }
 
-/// The text without characters that would reverse, hide or move what stands beside it.
+/// The text without characters that would reverse, hide or move the text beside it.
 pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if misleads(c) { '\u{fffd}' } else { c }).collect()
 }

@@ -1,5 +1,5 @@
-//! Plans an operation on the dead letters or deliveries that somebody has ticked, or on all that match a filter. Nothing is done to them
-//! before somebody has seen their number on the operation's page, and runs it there.
+//! Plans an operation on the ticked dead letters or deliveries, or on all that match a filter. Nothing changes until
+//! somebody has seen their number on the operation's page and runs it there.
 
 use std::{collections::BTreeSet, str::FromStr};
 
@@ -14,7 +14,6 @@ use super::{
         body::{Form, Params},
         caller::Caller,
         problem::Problem,
-        route::CSRF_FIELD,
         shared::{Shared, on_one_thread},
     },
     dead_letters::{FILTERS, filter},
@@ -37,7 +36,7 @@ const TICKED: &str = "action";
 /// The field of buttons that act on all that match.
 const MATCHING: &str = "matching";
 
-/// What may be done to a dead letter in this state: the values and names of buttons.
+/// The actions for a dead letter in this state: values and names of buttons.
 pub(super) fn actions(state: &str, is_blank: bool) -> Vec<(&'static str, &'static str)> {
     let all = [Action::Replay, Action::Discard, Action::Restore];
     let allowed = all.into_iter().filter(|action| accepts(*action, state, is_blank));
@@ -60,7 +59,6 @@ fn read<A: FromStr>(
     names: &[&'static str],
     expected: &'static str,
 ) -> Result<(A, Vec<Key>, Option<Given>), Problem> {
-    form.one(CSRF_FIELD)?;
     let ticked: Option<A> = form.parsed(TICKED, |text| text.parse().ok(), expected)?;
     let matching: Option<A> = form.parsed(MATCHING, |text| text.parse().ok(), expected)?;
     let chosen: BTreeSet<Key> = keys(&form.all("id"))?.into_iter().collect();
@@ -187,11 +185,11 @@ mod tests {
     #[test]
     fn form_selects_what_is_ticked_or_what_matches() {
         let id = "00000000-0000-0000-0000-000000000007";
-        // The filter of the page does not narrow what is ticked.
+        // The page's filter does not narrow the ticked ones.
         let ticked =
             read(&format!("csrf=x&action=replay&company=b&id={id}/acme&id={id}/acme")).unwrap().selection;
         assert!(matches!(ticked, Selection::Keys(keys) if keys.len() == 1 && keys[0].company == "acme"));
-        // What is ticked does not narrow what matches.
+        // The ticked ones do not narrow the matching ones.
         let matching = read(&format!("matching=discard&company=acme&state=any&id={id}/b")).unwrap();
         let Selection::Matching(filter) = matching.selection else { panic!("keys") };
         assert_eq!((matching.action, filter.company.as_deref()), (Action::Discard, Some("acme")));

@@ -1,4 +1,4 @@
-//! The trigger playground: what `trigger preview` shows. Nothing is stored or sent.
+//! The trigger playground: what `trigger check` and `trigger preview` show. Nothing is stored or sent.
 
 use std::sync::Arc;
 
@@ -11,16 +11,18 @@ use super::{
         body::{Form, Params},
         caller::Caller,
         problem::Problem,
-        route::CSRF_FIELD,
         shared::Shared,
     },
     attempts::Request,
     contacts::sentence,
-    parts::{printable, words},
+    parts::{Badge, Tone, printable, words},
     shell::{Shell, render},
 };
 use crate::{
-    operator::preview::{self, PreviewError},
+    operator::{
+        check::{self, Severity},
+        preview::{self, PreviewError},
+    },
     settings::Settings,
 };
 
@@ -37,10 +39,32 @@ struct Page {
     arguments: String,
     client_data: String,
     company: String,
+    /// Unless nothing was asked yet.
+    findings: Option<Vec<Finding>>,
     fault: Option<String>,
     steps: Vec<Step>,
     skipped: u64,
     has_request: bool,
+}
+
+struct Finding {
+    badge: Badge,
+    place: String,
+    message: String,
+}
+
+impl Finding {
+    fn new(found: &check::Finding) -> Self {
+        let tone = match found.severity {
+            Severity::Error => Tone::Failed,
+            Severity::Warning => Tone::Waiting,
+        };
+        Self {
+            badge: Badge::new(tone, found.severity.into()),
+            place: printable(&found.place),
+            message: printable(&found.message),
+        }
+    }
 }
 
 struct Step {
@@ -70,7 +94,7 @@ pub(super) async fn show(caller: Caller, query: Params) -> Result<Response, Prob
         client_data: "{}".to_owned(),
         company: String::new(),
     };
-    render(&page(shell, asked, Ok(Value::Null)))
+    render(&page(shell, asked, None))
 }
 
 /// What the form sends.
@@ -87,7 +111,6 @@ pub(super) async fn preview(
     caller: Caller,
     Form(mut form): Form,
 ) -> Result<Response, Problem> {
-    form.one(CSRF_FIELD)?;
     let mut field = |name| Ok::<_, Problem>(form.one(name)?.unwrap_or_default());
     let asked = Asked {
         definition: field("definition")?,
@@ -98,12 +121,21 @@ pub(super) async fn preview(
     form.end()?;
     let given = asked.clone();
     let settings = Arc::clone(&shared.settings);
-    let fired = shared.preview(move || fire(&given, &settings)).await?;
+    let answer = move || Answer {
+        findings: check::check(&given.definition, &settings).iter().map(Finding::new).collect(),
+        fired: fire(&given, &settings),
+    };
+    let answer = shared.preview(answer).await?;
     let shell = Shell::new(&caller, "/playground", "Playground");
-    render(&page(shell, asked, fired))
+    render(&page(shell, asked, Some(answer)))
 }
 
-/// The preview, or what is wrong with the form.
+struct Answer {
+    findings: Vec<Finding>,
+    /// The preview, or why there is none.
+    fired: Result<Value, String>,
+}
+
 fn fire(asked: &Asked, settings: &Settings) -> Result<Value, String> {
     let object = |name: &str, text: &str| {
         let text = if text.trim().is_empty() { "{}" } else { text };
@@ -115,15 +147,14 @@ fn fire(asked: &Asked, settings: &Settings) -> Result<Value, String> {
     };
     let arguments = object("Arguments", &asked.arguments)?;
     let client_data = object("Client data", &asked.client_data)?;
-    serde_json::from_str::<serde::de::IgnoredAny>(&asked.definition)
-        .map_err(|error| format!("The definition is not JSON: {error}."))?;
     let company = Some(asked.company.trim()).filter(|company| !company.is_empty());
     let fired = preview::fire(&asked.definition, &arguments, &client_data, company, settings);
     fired.map_err(|error: PreviewError| sentence(&error))
 }
 
-fn page(shell: Shell, asked: Asked, fired: Result<Value, String>) -> Page {
-    let (shown, fault) = match fired {
+fn page(shell: Shell, asked: Asked, answer: Option<Answer>) -> Page {
+    let (findings, fired) = answer.map(|answer| (answer.findings, answer.fired)).unzip();
+    let (shown, fault) = match fired.unwrap_or(Ok(Value::Null)) {
         Ok(shown) => (shown, None),
         Err(fault) => (Value::Null, Some(fault)),
     };
@@ -136,6 +167,7 @@ fn page(shell: Shell, asked: Asked, fired: Result<Value, String>) -> Page {
         arguments,
         client_data,
         company,
+        findings,
         fault,
         has_request: steps.iter().any(|step| step.request.is_some()),
         steps,

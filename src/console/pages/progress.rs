@@ -1,4 +1,4 @@
-//! What the listing of operations and the page of one show alike: its title, its state, and how far it is.
+//! What the list of operations and the page of one operation have in common: title, state and progress.
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -105,7 +105,7 @@ pub(super) fn selection(value: &Value) -> String {
 }
 
 fn text(value: &Value, name: &str) -> String {
-    // Only these are names of the code, whose underscores stand for spaces.
+    // Only these are names from the code, with underscores instead of spaces.
     let is_ours = matches!(name, "reason" | "stage" | "states");
     match value {
         Value::String(text) if is_ours => words(text),

@@ -1,4 +1,4 @@
-//! What pages read from paths, queries and forms, and write back into their forms and links.
+//! What pages read from paths, queries and forms, and write into their own forms and links.
 
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use super::{
         problem::{Kind, Problem},
     },
     parts::{link, words},
+    shell::DONE,
 };
 use crate::domain::event::Key;
 
@@ -106,6 +107,16 @@ pub(super) const MOMENT: &str = "a time such as 2h, 2026-11-29 or 2026-11-29T10:
 /// The id in a path.
 pub(super) fn id(text: &str) -> Result<Uuid, Problem> {
     Uuid::try_parse(text).map_err(|_| Problem::new(Kind::NotFound, "this is not an id"))
+}
+
+/// The object of a form that has no fields. Some objects have no company.
+pub(super) fn target(id: &str, mut params: Params, form: Params) -> Result<Key, Problem> {
+    let company = params.one("company")?.unwrap_or_default();
+    // The form may be on a page that shows what was just done.
+    params.one(DONE)?;
+    params.end()?;
+    form.end()?;
+    Ok(Key { company, id: self::id(id)? })
 }
 
 /// The value of a checkbox: the id first, because a company may be any text.

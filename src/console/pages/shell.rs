@@ -20,7 +20,7 @@ pub(super) struct Shell {
     pub(super) name: String,
     pub(super) role: &'static str,
     pub(super) csrf: String,
-    /// Whether the script loads it again from time to time.
+    /// Whether the script reloads it from time to time.
     pub(super) is_live: bool,
     pub(super) notice: Option<Notice>,
     pub(super) links: &'static [Link],
@@ -63,7 +63,7 @@ impl Shell {
         }
     }
 
-    /// The same page, loaded again from time to time.
+    /// The same page, reloaded from time to time.
     pub(super) fn live(self) -> Self {
         Self { is_live: true, ..self }
     }
@@ -92,8 +92,8 @@ pub(super) fn render(page: &impl Template) -> Result<Response, Problem> {
     Ok(Html(text).into_response())
 }
 
-/// What was done, as one sentence. It crosses a redirect as a code of a closed list, so that nobody can make a link that
-/// shows a text of their own.
+/// What was done, as one sentence. It crosses a redirect as a code of a closed list, so that nobody can craft a link that
+/// shows their own text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub(super) enum Done {
@@ -102,6 +102,7 @@ pub(super) enum Done {
     OperationResumed,
     OperationCanceled,
     Edited,
+    NotSent,
     Resent,
     NotResent,
     Paused,
@@ -149,6 +150,7 @@ impl Notice {
             Done::OperationResumed => "It goes on.",
             Done::OperationCanceled => "It is canceled. What has no outcome stays as it is.",
             Done::Edited => "The edited message was sent as a new event.",
+            Done::NotSent => "The edited message is stored, but could not be sent. Replay it.",
             Done::Resent => "The delivery is due now.",
             Done::NotResent => "Its state does not allow to send it again.",
             Done::Paused => "The endpoint is paused. Requests in flight still end.",
@@ -159,7 +161,11 @@ impl Notice {
             Done::Erased => "The person was erased.",
             Done::Noted => "The note was saved.",
         };
-        let tone = if matches!(done, Done::NotResent | Done::Unchanged) { "waiting" } else { "done" };
+        let tone = if matches!(done, Done::NotSent | Done::NotResent | Done::Unchanged) {
+            "waiting"
+        } else {
+            "done"
+        };
         Self { text, tone }
     }
 }

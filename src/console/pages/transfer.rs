@@ -9,9 +9,9 @@ use super::{
         body::{Form, Params},
         caller::Caller,
         problem::Problem,
-        route::CSRF_FIELD,
         shared::{Shared, on_one_thread},
         transfer::{self, File},
+        upload::Upload,
     },
     parts::count,
     plan::{Exported, Sent},
@@ -25,6 +25,8 @@ struct Page {
     shell: Shell,
     lines: String,
     reason: String,
+    /// Whether the lines are those of a file.
+    is_file: bool,
     /// What would come of the lines, or what came of them.
     found: Option<Found>,
 }
@@ -68,32 +70,65 @@ pub(super) async fn export(
     Ok(transfer::download(on_one_thread(begin).await?))
 }
 
-fn page(caller: &Caller, lines: String, reason: String, found: Option<Found>) -> Page {
+/// What was sent, other than a file.
+#[derive(Default)]
+struct Asked {
+    lines: String,
+    reason: String,
+    is_file: bool,
+}
+
+fn page(caller: &Caller, asked: Asked, found: Option<Found>) -> Page {
     let shell = Shell::new(caller, "/dead-letters", "Import dead letters");
-    Page { shell, lines, reason, found }
+    let Asked { lines, reason, is_file } = asked;
+    Page { shell, lines, reason, is_file, found }
 }
 
 pub(super) async fn show(caller: Caller, query: Params) -> Result<Response, Problem> {
     query.end()?;
-    render(&page(&caller, String::new(), String::new(), None))
+    render(&page(&caller, Asked::default(), None))
 }
 
+/// The lines of a text field.
 pub(super) async fn import(
     State(shared): State<Shared>,
     caller: Caller,
     Form(mut form): Form,
 ) -> Result<Response, Problem> {
-    form.one(CSRF_FIELD)?;
     let lines = form.one("lines")?.unwrap_or_default();
     let reason = form.one("reason")?.unwrap_or_default();
     form.one("preview")?;
     let is_done = form.one("import")?.is_some();
     form.end()?;
-    let actor = caller.actor.clone().because(Some(reason.as_str()).filter(|reason| !reason.is_empty()));
-    let actor = actor.map_err(|error| Problem::invalid("reason", error.to_string()))?;
     let file = File::new(Body::from(lines.clone()));
-    let import = move || async move { transfer::import(&shared, &actor, file, !is_done).await };
-    let found = Found::new(&on_one_thread(import).await?, is_done);
+    let found = put_back(shared, &caller, &reason, file, is_done).await?;
     let lines = if is_done { String::new() } else { lines };
-    render(&page(&caller, lines, reason, Some(found)))
+    render(&page(&caller, Asked { lines, reason, is_file: false }, Some(found)))
+}
+
+/// The lines of a file, which has to be sent twice: for the preview and for the import.
+pub(super) async fn upload(
+    State(shared): State<Shared>,
+    caller: Caller,
+    mut query: Params,
+    Upload { mut fields, file }: Upload,
+) -> Result<Response, Problem> {
+    let is_done = query.one("preview")?.is_none();
+    query.end()?;
+    let reason = fields.one("reason")?.unwrap_or_default();
+    fields.end()?;
+    let found = put_back(shared, &caller, &reason, file, is_done).await?;
+    render(&page(&caller, Asked { lines: String::new(), reason, is_file: true }, Some(found)))
+}
+
+async fn put_back(
+    shared: Shared,
+    caller: &Caller,
+    reason: &str,
+    file: File,
+    is_done: bool,
+) -> Result<Found, Problem> {
+    let actor = caller.because(Some(reason).filter(|reason| !reason.is_empty()))?;
+    let import = move || async move { transfer::import(&shared, &actor, file, !is_done).await };
+    Ok(Found::new(&on_one_thread(import).await?, is_done))
 }

@@ -1,7 +1,7 @@
 //! The process that holds the private services; the hidden `dev-services` command runs it.
 //!
-//! It communicates only through its pipes: one JSON line when both services are ready, then one answer per
-//! request. At the end of its input its parent is gone, and it stops both.
+//! It communicates only through its pipes: one JSON line when both services are ready, then one answer per request.
+//! At the end of its input, the parent has ended, and it stops both services.
 
 use std::{
     fs::{self, File, TryLockError},

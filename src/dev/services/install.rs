@@ -14,7 +14,7 @@ use tokio::process::Command;
 /// The packages of the private services.
 const SERVICES: &[&str] = &["postgresql", "rabbitmq-server"];
 
-/// The packages of the browser. The fonts are no more than a page needs to be laid out.
+/// The packages of the browser, with just the fonts that the layout of a page needs.
 const BROWSER: &[&str] = &["chromium", "chromium-driver", "fonts-dejavu-core"];
 
 /// Keeps packages from starting services and from creating a cluster, installs those that are its arguments, and removes
@@ -56,7 +56,7 @@ pub enum InstallError {
         /// The packages that have them.
         packages: &'static [&'static str],
     },
-    /// There is no apt-get.
+    /// The system has no apt-get.
     #[error("{missing} not installed, and this system has no apt-get; install them by hand{}", instead(.packages))]
     NotDebian {
         /// The missing programs and a verb, such as `Postgres is`.

@@ -1,8 +1,8 @@
 //! Starts the processes of a service, and ends them with all their descendants.
 //!
-//! `setpriv --pdeathsig` starts each process, so that the kernel ends it when the thread that started it ends.
-//! Each has its own process group, so that Ctrl-C in the terminal does not reach it. Only recorded pids are
-//! signaled, and a descendant only while it has the recorded start time.
+//! `setpriv --pdeathsig` starts each process, so the kernel ends it when the thread that started it ends. Each has
+//! its own process group, so Ctrl-C in the terminal does not reach it. Only recorded pids are signaled, and a
+//! descendant only while it has the recorded start time.
 
 use std::{
     collections::HashSet,

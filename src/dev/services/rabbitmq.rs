@@ -1,5 +1,5 @@
 //! A private RabbitMQ: one node in a folder, on free loopback ports, with its own epmd, cookie and configuration,
-//! so that it neither meets nor disturbs a broker of the system.
+//! separate from any broker of the system.
 
 use std::{
     fs, io,

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 pub use self::{
-    contact_update::{Explained, Outcome},
+    contact_update::{Explained, Outcome, outcome_of},
     reading::{NoKey, read_key},
 };
 use crate::domain::{
@@ -62,7 +62,7 @@ impl Plan {
         self.event.size() + self.steps.len() * size_of::<Step>() + values
     }
 
-    /// What came of each argument that a CRM step of this plan names; empty for other steps. `rules` are those that
+    /// The outcome of each argument that a CRM step of this plan names; empty for other steps. `rules` are those that
     /// the plan was made with.
     #[must_use]
     pub fn explain(&self, step: &Step, rules: &Rules) -> Vec<Explained> {
@@ -165,7 +165,7 @@ fn steps(
     Ok(steps)
 }
 
-/// Checks the arguments against the trigger's parameters. If they fit only without some that are no value for the contact
+/// Checks the arguments against the trigger's parameters. If they fit only without some that are not a value for the contact
 /// anyway (blank, a placeholder), these become null and are returned.
 fn check(
     trigger: &Trigger,

@@ -1,7 +1,7 @@
 //! Runs the chain of one event: from its plan and the known contacts to everything that the event does.
 //!
-//! Worker 1 writes the result to Postgres; `trigger preview` shows it. Both run this function, so a preview
-//! cannot differ from the service.
+//! Worker 1 writes the result to Postgres; `trigger preview` shows it. Both call this function, so a preview cannot
+//! differ from the service.
 
 use crate::domain::{
     chain::{
@@ -158,8 +158,8 @@ fn company_contacts(contacts: &Directory, plan: &Plan) -> impl Fn(ContactId) -> 
     |id| contacts.get(&plan.event.company, id).is_some()
 }
 
-/// The body of a webhook that has none of its own: the event of the last CRM step before it, or
-/// `webhook.requested` if there is none.
+/// The body of a webhook without its own: the event of the last CRM step before it, or
+/// `webhook.requested` without one.
 #[derive(Default)]
 struct DefaultBody {
     /// Index of the last `contact.upserted` in the events of the run.
@@ -222,7 +222,7 @@ impl<'a> Firing<'a> {
         let endpoint = action.endpoint_url().map(|url| Endpoint::new(&event.company, url));
         let terms = endpoint.as_ref().map(|one| deployment.terms.of(event.company.as_str(), one.url()));
         let terms = terms.unwrap_or_default();
-        // The contact is applied all the same; worker 2 makes this step alone a dead letter.
+        // The contact is still applied; worker 2 dead-letters this step alone.
         let variables = event.variables(contact);
         let (request, fault) = match render(action, terms.profile, &variables, default_body) {
             Ok(request) => (request, None),

@@ -87,7 +87,7 @@ impl Directory {
         self.contacts.is_empty()
     }
 
-    /// Adds a stored contact, unless the directory has it already.
+    /// Adds a stored contact, unless the directory already has it.
     pub fn add(&mut self, contact: Contact) {
         let key = (contact.company.clone(), contact.id);
         if let btree_map::Entry::Vacant(entry) = self.contacts.entry(key) {

@@ -1,8 +1,8 @@
-//! Searches bytes that belong to no contact (a dead letter, a webhook without a CRM step) for a person who is
-//! being erased. `readings` decodes the bytes; `numbers` finds numbers in them.
+//! Searches bytes that belong to no contact (a dead letter, a webhook without a CRM step) for a person who is being
+//! erased. `readings` decodes the bytes; `numbers` finds numbers in them.
 //!
-//! Only phones, emails and identity documents count. Names do not, because people share them. What is removed
-//! is decided elsewhere.
+//! Only phones, emails and identity documents count. Names do not, because people share them. Nothing here decides
+//! what to remove.
 
 pub mod candidates;
 mod numbers;
@@ -49,7 +49,7 @@ impl Person {
         let mut person = Self { phones: Vec::new(), emails: Vec::new(), codes: Vec::new(), region };
         for key in keys {
             match key {
-                // A stored phone that does not parse is searched for like a document.
+                // An unparsable stored phone is searched for like a document.
                 Identifier::Phone(phone) if Phone::parse(phone.as_str(), region).as_ref() != Some(&phone) => {
                     person.codes.extend(code(phone.as_str()));
                 }

@@ -1,12 +1,13 @@
-//! Recognizes placeholders: what language models, forms, programs and template engines write in place of a value
-//! that they do not have. A placeholder neither changes nor finds a contact.
+//! Recognizes placeholders: what language models, forms, programs and template engines write in place of a missing
+//! value. A placeholder neither changes nor finds a contact.
 //!
-//! Only a whole value is a placeholder, so that no real name or company is lost. The words come from the settings;
+//! Only a whole value is a placeholder, so no real name or company is lost. The words come from the settings;
 //! everything else is recognized by its form.
 
 mod beside;
 mod examples;
 mod made_up;
+mod printed;
 mod residue;
 mod sentences;
 mod spelling;
@@ -26,7 +27,7 @@ use crate::domain::{
     },
 };
 
-/// Around a number in links to a chat and in its ids. Without a number they are no value.
+/// Around a number in links to a chat and in its ids. Without a number they are not a value.
 const LINKS: [&str; 10] = [
     "https://",
     "http://",
@@ -39,7 +40,7 @@ const LINKS: [&str; 10] = [
     "tel:",
     "sms:",
 ];
-/// In digits: fewer are no phone number, but the code of a country or an area.
+/// In digits: fewer are not a phone number, but a country or area code.
 const MIN_DIGITS: usize = 7;
 
 /// Placeholder words and addresses. Case, accents, the space between words, and brackets, quotes and punctuation
@@ -53,7 +54,7 @@ pub struct PlaceholderLists {
     pub unless_a_name: Vec<String>,
     /// Placeholders in identifiers, documents, dates and numbers, and as a country unless they are its code.
     pub keys_only: Vec<String>,
-    /// Addresses that no person has: `a@b`, `a@*` at every domain, `*@b` whatever comes before the domain.
+    /// Addresses that no person has: `a@b`, `a@*` at every domain, `*@b` for every mailbox.
     pub emails: Vec<String>,
 }
 
@@ -79,7 +80,7 @@ pub enum Why {
 }
 
 impl Why {
-    /// For people. Does not contain the value.
+    /// The reason in words. Does not contain the value.
     #[must_use]
     pub const fn sentence(self) -> &'static str {
         match self {
@@ -255,7 +256,7 @@ fn hides_letters(text: &str) -> bool {
                 return true;
             }
         } else {
-            // Punctuation may stand before the end: `**Ana!**`.
+            // Punctuation may come before the end: `**Ana!**`.
             opened = if opened == Some(length) { None } else { Some(length) };
         }
         (before, rest) = (Some('*'), after);

@@ -1,8 +1,7 @@
 //! Rebuilds contacts from their ledger entries, for an unmerge.
 //!
-//! Applies the entries of a contact and of those merged into it again, in their original order, to an empty
-//! directory that keeps two of the contacts apart. The result is the contacts as if the two had never been
-//! merged.
+//! Applies the entries of a contact and of those merged into it again, in their original order, to an empty directory
+//! that keeps two of the contacts apart. The result is as if the two had never been merged.
 
 use std::collections::{HashMap, HashSet};
 
@@ -78,7 +77,7 @@ pub fn rebuild(
     let mut created = HashSet::new();
     let mut steps = Vec::with_capacity(entries.len());
     for AppliedUpdate { contact, update } in entries {
-        // A step that creates a contact keeps its id, unless another step has created that contact already.
+        // A step that creates a contact keeps its id, unless another step has already created that contact.
         let fresh = if created.contains(contact) {
             ContactId(update.stamp.event.id_of(company, "contact", update.stamp.step))
         } else {

@@ -1,6 +1,6 @@
-//! Numbers that JSON does not have, and that programs write all the same.
+//! Numbers that JSON does not allow but programs write anyway.
 
-/// The text with `null` for each `NaN` and `Infinity` outside of strings. `None` if there is none.
+/// The text with `null` for each `NaN` and `Infinity` outside of strings. `None` without any.
 ///
 /// Python's `json.dumps` writes them by default, for an empty cell of pandas, too; C's `printf` writes `nan`
 /// and `inf`. JSON has no such numbers (RFC 8259, 6), and JavaScript writes `null` for them.
@@ -52,26 +52,46 @@ mod tests {
 
     #[test]
     fn numbers_that_json_does_not_have_become_null() {
-        for (text, expected) in [
-            // Python: langwatch/langwatch #1558, Illumina/Cyrius #42, Arize-ai/openinference #210
-            (r#"{"a": NaN}"#, Some(r#"{"a": null}"#)),
-            (r#"{"a": [Infinity, -Infinity]}"#, Some(r#"{"a": [null, null]}"#)),
-            // C, PHP's var_export, Lua
-            (r#"{"a":nan,"b":-nan,"c":inf,"d":-inf}"#, Some(r#"{"a":null,"b":null,"c":null,"d":null}"#)),
-            ("NaN", Some("null")),
-            ("[\"é\",NaN]", Some("[\"é\",null]")),
-            // In a text it is a text.
-            (r#"{"a": "NaN"}"#, None),
-            (r#"{"a": "\"NaN", "b": NaN}"#, Some(r#"{"a": "\"NaN", "b": null}"#)),
-            (r#"{"a": "\\", "b": NaN, "c": "\\\"NaN"}"#, Some(r#"{"a": "\\", "b": null, "c": "\\\"NaN"}"#)),
-            // Other words
-            (r#"{"a": NaNs, "b": 1NaN, "c": None, "d": Info, "e": --inf, "f": +inf}"#, None),
-            (r#"{"a": 1.5e+3, "b": true, "c": null}"#, None),
-            ("", None),
-            ("\"", None),
-            ("\"\\", None),
+        for (text, expected, source) in [
+            (
+                r#"{"a": NaN}"#,
+                Some(r#"{"a": null}"#),
+                "https://github.com/langwatch/langwatch/issues/1558: Python",
+            ),
+            (
+                r#"{"a": [Infinity, -Infinity]}"#,
+                Some(r#"{"a": [null, null]}"#),
+                "https://github.com/Illumina/Cyrius/issues/42: Python",
+            ),
+            (
+                r#"{"a":nan,"b":-nan,"c":inf,"d":-inf}"#,
+                Some(r#"{"a":null,"b":null,"c":null,"d":null}"#),
+                "C: printf's %f",
+            ),
+            ("NaN", Some("null"), "https://github.com/Arize-ai/openinference/issues/210"),
+            ("[\"é\",NaN]", Some("[\"é\",null]"), "as above: after a letter of two bytes"),
+            (r#"{"a": "NaN"}"#, None, "RFC 8259, 7: in a text it is a text"),
+            (
+                r#"{"a": "\"NaN", "b": NaN}"#,
+                Some(r#"{"a": "\"NaN", "b": null}"#),
+                "as above: and outside of one",
+            ),
+            (
+                r#"{"a": "\\", "b": NaN, "c": "\\\"NaN"}"#,
+                Some(r#"{"a": "\\", "b": null, "c": "\\\"NaN"}"#),
+                "as above: between texts with escapes",
+            ),
+            (
+                r#"{"a": NaNs, "b": 1NaN, "c": None, "d": Info, "e": --inf, "f": +inf}"#,
+                None,
+                "Python: other names",
+            ),
+            (r#"{"a": 1.5e+3, "b": true, "c": null}"#, None, "RFC 8259, 6: numbers"),
+            ("", None, "as above: nothing"),
+            ("\"", None, "as above: cut"),
+            ("\"\\", None, "as above: cut"),
         ] {
-            assert_eq!(without_nan(text).as_deref(), expected, "{text}");
+            assert_eq!(without_nan(text).as_deref(), expected, "{text} ({source})");
         }
     }
 

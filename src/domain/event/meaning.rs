@@ -1,8 +1,8 @@
-//! The meaning of a message body: what stays the same however its JSON is written. Nothing here knows what the JSON is
-//! about.
+//! The meaning of a message body: what stays the same however its JSON is written. Nothing here knows what the JSON
+//! is about.
 //!
-//! The values are written in one canonical form, whose SHA-256 stands for them: members sorted by key, texts without
-//! escapes, numbers in decimal. As in RFC 8785, `1.0` and `1` are the same number, and texts are compared byte by byte.
+//! It is the SHA-256 of a canonical form: members sorted by key, texts without escapes, numbers in decimal. As in
+//! RFC 8785, `1.0` and `1` are the same number, and texts are compared byte by byte.
 
 use std::fmt;
 

@@ -13,7 +13,7 @@ const MAX_MESSAGE: usize = 400;
 /// A number after this word is an HTTP status, which distinguishes failures.
 const ANSWERED: &str = "answered";
 
-/// Words of at least so many hexadecimal digits and hyphens are ids.
+/// Words of at least this many hexadecimal digits and hyphens are ids.
 const MIN_ID: usize = 8;
 
 /// Identifies a group of dead letters, by a hash.

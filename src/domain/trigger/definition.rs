@@ -1,5 +1,4 @@
-//! Parses a trigger definition: the parameters and actions that an author writes. Arguments play no role
-//! here.
+//! Parses a trigger definition: the parameters and actions that an author writes. Arguments play no role here.
 
 use std::{fmt, sync::Arc};
 
@@ -185,7 +184,7 @@ impl fmt::Debug for Trigger {
 }
 
 fn object(raw: &str) -> Result<Map<String, Value>, BadTrigger> {
-    // Limits of other number types stand in schemas.
+    // Schemas contain limits of other number types.
     json::object_with("parameters", raw).map_err(|bad| {
         let reason = match bad.defect {
             Defect::Syntax { .. } | Defect::DuplicateKey => Reason::Undecodable,

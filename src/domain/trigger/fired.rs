@@ -56,7 +56,7 @@ pub struct TriggerFired {
     /// The values that the language model filled in. A null counts as not given, but may satisfy the schema. Personal
     /// data.
     pub arguments: Map<String, Value>,
-    /// Those that a plan does not count as given, although they were: they are no value, and break the schema.
+    /// Given arguments that a plan counts as not given: they are placeholders or blank, and violate the schema.
     pub left_out: Map<String, Value>,
     /// The memory of definitions that no other event shares, in bytes.
     size_of_triggers: usize,
@@ -216,7 +216,7 @@ struct EventData<'a> {
     session: Option<ObjectOrEmptyList<Session<'a>>>,
     #[serde(borrow)]
     client_data: Option<&'a RawValue>,
-    /// What is no text is left out: no image is worth an event.
+    /// An item that is not a text is left out: no image is worth an event.
     #[serde(borrow)]
     images: Option<ListOrEmptyObject<&'a RawValue>>,
     #[serde(borrow)]

@@ -35,7 +35,7 @@ impl Mapping {
                 Err(message) => problems.push_in(key, message),
             }
         }
-        // Sorted by field, in whatever order the author wrote the keys.
+        // Sorted by field, regardless of the author's order.
         fields.sort_by_key(|(field, _)| *field);
         Self(fields)
     }

@@ -1,8 +1,8 @@
 //! The parameters that a trigger declares (JSON Schema), and the validation of arguments against them.
 //!
-//! Schemas come from authors and their tools, arguments from language models, so compiling and validating do no I/O, and
-//! time, memory and stack are bounded. A keyword that cannot be checked never costs an event. Messages name parameters
-//! and rules, never values.
+//! Schemas come from authors and their tools, arguments from language models. So compiling and validating do no I/O,
+//! and their time, memory and stack are bounded. A keyword that cannot be checked never costs an event. Messages name
+//! parameters and rules, never values.
 
 mod arguments;
 mod budget;
@@ -94,7 +94,7 @@ impl Rest {
 }
 
 impl Parameters {
-    /// Compiles the member `parameters` of a definition and adds its problems. What cannot be checked is no problem
+    /// Compiles the member `parameters` of a definition and adds its problems. What cannot be checked is not a problem
     /// but a warning: the rest is checked. The declared names are kept even if there are problems, so that the actions
     /// can be checked too.
     pub(super) fn compile(schema: &Value, problems: &mut Problems) -> Self {

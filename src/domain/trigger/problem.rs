@@ -1,5 +1,5 @@
-//! Problems of a trigger definition, each with a JSON pointer. They are collected, so that an author sees all
-//! of them at once. A problem may quote names that the author wrote, never arguments.
+//! Problems of a trigger definition, each with a JSON pointer. They are collected, so an author sees all of them at
+//! once. A problem may quote names that the author wrote, never arguments.
 
 use std::fmt;
 

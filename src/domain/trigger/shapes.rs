@@ -1,6 +1,6 @@
-//! Members that programs write in another shape than the one they mean: a number for a text, a text for a number or for
-//! `true`, an empty list for an empty object, an empty text for nothing. Each type reads these shapes, and none that
-//! could mean something else.
+//! Members that programs write in another shape than they mean: a number for a text, a text for a number or for
+//! `true`, an empty list for an empty object, an empty text for nothing. Each type accepts these shapes, but none
+//! that could mean something else.
 
 use std::{borrow::Cow, fmt, marker::PhantomData};
 
@@ -13,7 +13,7 @@ use serde_json::{Value, value::RawValue};
 /// From this number on, a language that knows only floats writes different whole numbers alike: two to the power of 53.
 const MAX_EXACT: u64 = 1 << 53;
 
-/// An id. A whole number stands for its digits.
+/// An id. A whole number means its digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Id<'a>(pub Cow<'a, str>);
 
@@ -78,7 +78,7 @@ fn whole(number: &str) -> Option<String> {
     Some(if number.starts_with('-') { format!("-{whole}") } else { whole })
 }
 
-/// A whole number from 0 to `u32::MAX`, also as a float (`2.0`) or as text (`"2"`). Null and an empty text are none.
+/// A whole number from 0 to `u32::MAX`, also as a float (`2.0`) or as text (`"2"`). Null and an empty text are absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Whole(pub Option<u32>);
 
@@ -157,7 +157,7 @@ pub(super) fn is_empty_text(text: &str) -> bool {
     inside.is_some_and(|inside| inside.trim_ascii().is_empty())
 }
 
-/// An object, which an empty list and an empty text also stand for.
+/// An object, or an empty list or text in place of an empty one.
 pub(super) struct ObjectOrEmptyList<T>(pub(super) T);
 
 impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for ObjectOrEmptyList<T> {
@@ -194,7 +194,7 @@ impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for ObjectOrEmptyList<
     }
 }
 
-/// A list, which an empty object and an empty text also stand for.
+/// A list, or an empty object or text in place of an empty one.
 pub struct ListOrEmptyObject<T>(pub Vec<T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for ListOrEmptyObject<T> {

@@ -1,14 +1,14 @@
 //! How much memory decoded JSON takes. A text of `{"":0},{"":0}` takes seventy times its size.
 //!
-//! A factor for the text instead would be seventy for all messages, so ordinary ones would wait for room that they do not
-//! need. Weighing a message costs less than a hundredth of decoding it.
+//! A fixed factor for the text would have to be seventy for all messages, so ordinary ones would wait for room that
+//! they do not need. Measuring a message costs less than a hundredth of decoding it.
 
 use serde_json::{Map, Value};
 
 /// A member of an object without its key's text and its value's content: key, value, hash and its place in the index.
 const MEMBER: usize = size_of::<(String, Value)>() + 3 * size_of::<usize>();
 
-/// An object has room for at least so many members, unless it is empty.
+/// An object has room for at least this many members, unless it is empty.
 const LEAST_MEMBERS: usize = 4;
 
 /// The memory behind an object's members, in bytes. An estimate that is rather too high.

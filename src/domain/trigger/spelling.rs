@@ -1,5 +1,5 @@
-//! Members that programs spell in another way than their type asks: JSON as a text, a time in the notation of a
-//! language. Each is spelled as the type asks, and nothing is guessed.
+//! Members that programs spell differently than their type requires: JSON as a text, a time in a language's own
+//! notation. Each is converted to the required form, and nothing is guessed.
 
 use std::borrow::Cow;
 
@@ -12,11 +12,22 @@ use crate::domain::{
     json::{self, Members},
 };
 
+/// How often an object may have been encoded as a text: by the model, by the library that calls it, by the platform.
+const MAX_ENCODED: usize = 3;
+
 /// The JSON that stands in a text as JSON: `function.arguments` of `OpenAI`, a column of a database. Anything else as
 /// it is.
 #[must_use]
 pub fn unwrapped(json: &str) -> Cow<'_, str> {
-    let inside = if json.starts_with('"') { serde_json::from_str::<String>(json).ok() } else { None };
+    let text_in = |text: &str| serde_json::from_str::<String>(text).ok();
+    let mut inside = if json.starts_with('"') { text_in(json) } else { None };
+    for _ in 1..MAX_ENCODED {
+        let is_text = |inside: &String| inside.trim_start().starts_with('"');
+        inside = match inside {
+            Some(text) if is_text(&text) => text_in(&text),
+            inside => inside,
+        };
+    }
     match inside.filter(|inside| inside.trim_start().starts_with(['{', '['])) {
         Some(inside) => Cow::Owned(without_nan(&inside).unwrap_or(inside)),
         None => Cow::Borrowed(json),
@@ -33,7 +44,7 @@ pub(super) fn value_in(text: &str) -> Option<Value> {
     object.remove("value")
 }
 
-/// The event as JSON: `null` for `NaN`, and its data as an object although they stand in a text or in base64. `None` if
+/// The event as JSON: `null` for `NaN`, and its data as an object even if they are in a text or in base64. `None` if
 /// that changes nothing.
 pub(super) fn event(text: &str) -> Option<String> {
     let plain = without_nan(text);
@@ -55,7 +66,7 @@ fn with_data(text: &str) -> Option<String> {
     Some(out)
 }
 
-/// The data that stand in a text or in base64.
+/// The data from a text or from base64.
 fn data(members: &Members<'_>) -> Option<String> {
     let text = |name: &str| {
         let value: Option<&RawValue> = members.iter().find(|(key, _)| key == name).map(|(_, value)| *value);
@@ -71,7 +82,7 @@ fn data(members: &Members<'_>) -> Option<String> {
     Some(data).filter(|data| json::is_shallow(data) && json::members(data).is_ok())
 }
 
-/// The event as it is read: its data, its definitions, its arguments and its client data as JSON where they stand in
+/// The event as it is read: its data, its definitions, its arguments and its client data as JSON where they are in
 /// texts. `None` if none of them does.
 pub(super) fn unfolded(text: &str) -> Option<String> {
     // JSON in a text has escapes, unless it is empty or of numbers.
@@ -105,7 +116,7 @@ fn with(object: &str, other: impl Fn(&str, &str) -> Option<String>) -> Option<St
     Some(out)
 }
 
-/// The JSON that stands in a text.
+/// The JSON in a text.
 fn in_text(value: &str) -> Option<String> {
     let Cow::Owned(inside) = unwrapped(value) else { return None };
     let is_json = json::is_shallow(&inside) && serde_json::from_str::<&RawValue>(&inside).is_ok();
@@ -172,19 +183,36 @@ mod tests {
     use super::*;
     use crate::domain::samples::matching;
 
+    /// JSON in a text, the JSON, and a source.
+    const IN_TEXTS: &[(&str, &str, &str)] = &[
+        (r#""{\"a\": 1}""#, r#"{"a": 1}"#, "OpenAI: function.arguments"),
+        (r#"" [1]""#, " [1]", "as above: a list after a blank"),
+        (
+            r#""{\"a\": [NaN, \"NaN\"]}""#,
+            r#"{"a": [null, "NaN"]}"#,
+            "https://github.com/langwatch/langwatch/issues/1558: Python's NaN",
+        ),
+        (
+            r#""\"{\\\"a\\\": 1}\"""#,
+            r#"{"a": 1}"#,
+            "https://github.com/livekit/agents/pull/5409: encoded twice",
+        ),
+        (r#""\" {} \"""#, " {} ", "https://github.com/vllm-project/vllm/pull/54964: encoded twice"),
+        (r#""\"\\\"{}\\\"\"""#, "{}", "as above: three times"),
+        (r#""\"x\"""#, r#""\"x\"""#, "https://github.com/MoonshotAI/kimi-cli/pull/2513: a quoted word"),
+        (r#""x""#, r#""x""#, "JSON: a text"),
+        (r#"{"a": "{}"}"#, r#"{"a": "{}"}"#, "as above: within an object"),
+        ("\"", "\"", "as above: cut"),
+    ];
+
     #[test]
-    fn json_in_a_text_is_unwrapped_once() {
-        for (text, expected) in [
-            (r#""{\"a\": 1}""#, r#"{"a": 1}"#),
-            (r#"" [1]""#, " [1]"),
-            (r#""{\"a\": [NaN, \"NaN\"]}""#, r#"{"a": [null, "NaN"]}"#),
-            (r#""\"{}\"""#, r#""\"{}\"""#),
-            (r#""x""#, r#""x""#),
-            (r#"{"a": "{}"}"#, r#"{"a": "{}"}"#),
-            ("\"", "\""),
-        ] {
-            assert_eq!(unwrapped(text), expected, "{text}");
+    fn json_in_a_text_is_unwrapped() {
+        for (text, expected, source) in IN_TEXTS {
+            assert_eq!(unwrapped(text), *expected, "{text} ({source})");
         }
+        let often = |times: usize| (0..times).fold("{}".to_owned(), |text, _| Value::from(text).to_string());
+        assert_eq!(unwrapped(&often(MAX_ENCODED)), "{}");
+        assert_eq!(unwrapped(&often(MAX_ENCODED + 1)), often(MAX_ENCODED + 1));
         for (text, expected) in [
             (r#"{"a": 1}"#, Some(r#"{"a":1}"#)),
             (" [1, {}]\n", Some("[1,{}]")),
@@ -199,72 +227,102 @@ mod tests {
 
     #[test]
     fn data_in_a_text_or_in_base64_become_an_object() {
-        for (text, expected) in [
-            (r#"{"id": "1", "data": "{\"a\": \"é\"}"}"#, Some(r#"{"id":"1","data":{"a": "é"}}"#)),
-            (r#"{"data_base64": "eyJhIjogTmFOfQ==", "id": "1"}"#, Some(r#"{"id":"1","data":{"a": null}}"#)),
-            (r#"{"data": null, "data_base64": "e30="}"#, Some(r#"{"data":{}}"#)),
-            (r#"{"i\"d": NaN, "data": {}}"#, Some(r#"{"i\"d": null, "data": {}}"#)),
-            (r#"{"data": {}, "data_base64": "e30="}"#, None),
-            (r#"{"data": "x"}"#, None),
-            (r#"{"data": "{"}"#, None),
-            (r#"{"data": "[]"}"#, None),
-            (r#"{"data_base64": "W10="}"#, None),
-            (r#"{"data_base64": "!"}"#, None),
-            (r#"{"data": "{}", "data": "{}"}"#, None),
-            ("[]", None),
-            ("", None),
+        for (text, expected, source) in [
+            (
+                r#"{"id": "1", "data": "{\"a\": \"é\"}"}"#,
+                Some(r#"{"id":"1","data":{"a": "é"}}"#),
+                "https://github.com/Azure/azure-sdk-for-python/issues/13555",
+            ),
+            (
+                r#"{"data_base64": "eyJhIjogTmFOfQ==", "id": "1"}"#,
+                Some(r#"{"id":"1","data":{"a": null}}"#),
+                "https://github.com/cloudevents/sdk-python/issues/28: data as bytes",
+            ),
+            (
+                r#"{"data": null, "data_base64": "e30="}"#,
+                Some(r#"{"data":{}}"#),
+                "Go: a member without omitempty",
+            ),
+            (r#"{"i\"d": NaN, "data": {}}"#, Some(r#"{"i\"d": null, "data": {}}"#), "Python: json.dumps"),
+            (r#"{"data": {}, "data_base64": "e30="}"#, None, "as above: both"),
+            (r#"{"data": "x"}"#, None, "JSON: a text"),
+            (r#"{"data": "{"}"#, None, "as above: cut"),
+            (r#"{"data": "[]"}"#, None, "JSON: a list"),
+            (r#"{"data_base64": "W10="}"#, None, "as above: in base64"),
+            (r#"{"data_base64": "!"}"#, None, "RFC 4648, 4: another character"),
+            (r#"{"data": "{}", "data": "{}"}"#, None, "RFC 8259, 4: a name twice"),
+            ("[]", None, "JSON: a list"),
+            ("", None, "as above: nothing"),
         ] {
-            assert_eq!(event(text).as_deref(), expected, "{text}");
+            assert_eq!(event(text).as_deref(), expected, "{text} ({source})");
         }
     }
 
     #[test]
     fn version_is_1_0_in_every_spelling() {
-        for (version, expected) in [
-            ("1.0", true),
-            ("1", true),
-            ("1.0.2", true),
-            ("1.0.", false),
-            ("1.0.x", false),
-            ("1.1", false),
-            ("10", false),
-            ("0.3", false),
-            ("v1.0", false),
-            ("", false),
+        for (version, expected, source) in [
+            ("1.0", true, "https://github.com/cloudevents/spec/blob/main/cloudevents/spec.md"),
+            ("1", true, "JavaScript: 1.0 is written as 1"),
+            ("1.0.2", true, "https://github.com/RockLib/RockLib.Messaging/issues/166"),
+            ("1.0.", false, "as above: cut"),
+            ("1.0.x", false, "as above: letters"),
+            ("1.1", false, "https://github.com/cloudevents/spec/issues/1134: another version"),
+            ("10", false, "as above"),
+            ("0.3", false, "https://github.com/cloudevents/spec/blob/v0.3/spec.md"),
+            ("v1.0", false, "as above: a tag of Git"),
+            ("", false, "as above: nothing"),
         ] {
-            assert_eq!(is_version_1(version), expected, "{version}");
+            assert_eq!(is_version_1(version), expected, "{version} ({source})");
         }
     }
 
+    /// Times with the zone that an event needs, and their sources.
+    const TIMES: &[(&str, Option<&str>, &str)] = &[
+        (
+            "2026-11-22T10:00:00+0000",
+            Some("2026-11-22T10:00:00+00:00"),
+            "https://github.com/toml-lang/toml/issues/555: %z of C and Python",
+        ),
+        (
+            "2026-11-22T10:00:00.5-0330",
+            Some("2026-11-22T10:00:00.5-03:30"),
+            "https://github.com/ruby/time/issues/77",
+        ),
+        ("2026-11-22 10:00:00.123456+00", Some("2026-11-22T10:00:00.123456+00:00"), "PostgreSQL"),
+        ("2026-11-22 10:00:00+00:00", Some("2026-11-22T10:00:00+00:00"), "Python: str of a datetime"),
+        ("2026-11-22 10:00:00 UTC", Some("2026-11-22T10:00:00Z"), "Ruby: Time#to_s"),
+        ("2026-11-22 10:00:00 -0300", Some("2026-11-22T10:00:00-03:00"), "Ruby: Time#to_s"),
+        ("2026-11-22 10:00:00.1 +0000 UTC m=+0.01", Some("2026-11-22T10:00:00.1+00:00"), "Go: Time.String"),
+        (
+            "2026-11-22T10:00Z",
+            Some("2026-11-22T10:00:00Z"),
+            "https://docs.oracle.com/en/java/javase/21/docs/api/java.base/java/time/OffsetDateTime.html#toString()",
+        ),
+        (
+            "2026-11-22T10:00:00Z[UTC]",
+            Some("2026-11-22T10:00:00Z"),
+            "https://docs.oracle.com/en/java/javase/21/docs/api/java.base/java/time/ZonedDateTime.html#toString()",
+        ),
+        ("2026-11-22T10:00+01:00[Europe/Paris]", Some("2026-11-22T10:00:00+01:00"), "as above"),
+        ("2026-11-22T10:00:00,123Z", Some("2026-11-22T10:00:00.123Z"), "ISO 8601, 5.3.1.4: a comma"),
+        (" 2026-11-22T10:00:00z\n", Some("2026-11-22T10:00:00Z"), "RFC 3339, 5.6: small letters"),
+        ("2026-11-22T10:00:00", None, "ISO 8601, 5.3.1: local time"),
+        ("2026-11-22 10:00:00 EST", None, "Ruby: a zone that several countries have"),
+        ("2026-11-22", None, "RFC 3339, 5.6: a date"),
+        ("Sun, 22 Nov 2026 10:00:00 GMT", None, "RFC 9110, 5.6.7"),
+        (
+            "1795341600",
+            None,
+            "https://pubs.opengroup.org/onlinepubs/9799919799/basedefs/V1_chap04.html: seconds since the Epoch",
+        ),
+        ("2026-11-22é10:00:00Z", None, "as above: no such notation"),
+        ("", None, "as above: nothing"),
+    ];
+
     #[test]
     fn time_is_spelled_as_rfc_3339_asks() {
-        for (text, expected) in [
-            // %z of C and Python, XX of Java: toml-lang/toml #555, ruby/time #77, rtfeldman/elm-iso8601-date-strings #13
-            ("2026-11-22T10:00:00+0000", Some("2026-11-22T10:00:00+00:00")),
-            ("2026-11-22T10:00:00.5-0330", Some("2026-11-22T10:00:00.5-03:30")),
-            // Postgres, Python's str()
-            ("2026-11-22 10:00:00.123456+00", Some("2026-11-22T10:00:00.123456+00:00")),
-            ("2026-11-22 10:00:00+00:00", Some("2026-11-22T10:00:00+00:00")),
-            // Ruby, Go
-            ("2026-11-22 10:00:00 UTC", Some("2026-11-22T10:00:00Z")),
-            ("2026-11-22 10:00:00 -0300", Some("2026-11-22T10:00:00-03:00")),
-            ("2026-11-22 10:00:00.1 +0000 UTC m=+0.01", Some("2026-11-22T10:00:00.1+00:00")),
-            // Java
-            ("2026-11-22T10:00Z", Some("2026-11-22T10:00:00Z")),
-            ("2026-11-22T10:00:00Z[UTC]", Some("2026-11-22T10:00:00Z")),
-            ("2026-11-22T10:00+01:00[Europe/Paris]", Some("2026-11-22T10:00:00+01:00")),
-            ("2026-11-22T10:00:00,123Z", Some("2026-11-22T10:00:00.123Z")),
-            (" 2026-11-22T10:00:00z\n", Some("2026-11-22T10:00:00Z")),
-            // Without a zone, or with one that has no single offset
-            ("2026-11-22T10:00:00", None),
-            ("2026-11-22 10:00:00 EST", None),
-            ("2026-11-22", None),
-            ("Sun, 22 Nov 2026 10:00:00 GMT", None),
-            ("1795341600", None),
-            ("2026-11-22é10:00:00Z", None),
-            ("", None),
-        ] {
-            assert_eq!(time(text).as_deref(), expected, "{text}");
+        for (text, expected, source) in TIMES {
+            assert_eq!(time(text).as_deref(), *expected, "{text} ({source})");
         }
     }
 

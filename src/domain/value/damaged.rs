@@ -15,6 +15,9 @@ const MIN_CUT_ZEROS: usize = 5;
 
 /// Whole digits again, or the text unchanged if it is not a float; `None` if digits were lost. A sign stays.
 pub(in crate::domain) fn repair(text: &str) -> Option<Cow<'_, str>> {
+    if let Some(whole) = without_groups(text) {
+        return (!is_cut(&whole)).then_some(Cow::Owned(whole));
+    }
     let Some(float) = Float::read(text) else { return Some(Cow::Borrowed(text)) };
     match float.power {
         None if float.fraction.len() > MAX_ZEROS || float.fraction.bytes().any(|byte| byte != b'0') => {
@@ -30,6 +33,39 @@ pub(in crate::domain) fn repair(text: &str) -> Option<Cow<'_, str>> {
             (is_whole && !is_cut(&whole)).then_some(Cow::Owned(whole))
         }
     }
+}
+
+/// The digits of a number that a spreadsheet shows in groups of three: `5,585,988,124,471`, `5.585.988.124.471,00`. Groups
+/// between points or blanks without a fraction stay: people write them, too.
+fn without_groups(text: &str) -> Option<String> {
+    let (sign, number) = text.split_at_checked(usize::from(text.starts_with('+')))?;
+    let first = number.get(..digits(number)).filter(|first| (1..=3).contains(&first.len()))?;
+    let mark = number.get(first.len()..)?.chars().next().filter(|mark| ",.' \u{a0}".contains(*mark))?;
+    let (groups, fraction) = match number.rsplit_once(['.', ',']) {
+        Some((groups, fraction)) if (1..=MAX_ZEROS).contains(&fraction.len()) => (groups, fraction),
+        _ => (number, ""),
+    };
+    let is_marked = mark == ',' || mark == '\'' || !fraction.is_empty();
+    let is_group = |group: &str| group.len() == 3 && digits(group) == 3;
+    let mut rest = groups.split(mark).skip(1).peekable();
+    let is_grouped = is_marked && rest.peek().is_some() && rest.all(is_group);
+    let whole: String = groups.chars().filter(char::is_ascii_digit).collect();
+    let is_long = whole.len() >= MIN_WHOLE && fraction.bytes().all(|byte| byte == b'0');
+    (is_grouped && is_long).then(|| format!("{sign}{whole}"))
+}
+
+/// Removes commas and apostrophes before groups of three digits from any text; `None` if there are none. For searches: it
+/// joins the numbers of lists, too.
+pub(in crate::domain) fn without_marks_of_groups(text: &str) -> Option<String> {
+    let is_digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_digit);
+    let is_mark = |at: usize| {
+        let (before, after) = text.as_bytes().split_at_checked(at).unwrap_or_default();
+        is_digit(before.last()) && (1..=3).all(|place| is_digit(after.get(place))) && !is_digit(after.get(4))
+    };
+    let marks: Vec<usize> =
+        text.match_indices([',', '\'']).map(|(at, _)| at).filter(|at| is_mark(*at)).collect();
+    let is_kept = |(at, c): (usize, char)| marks.binary_search(&at).is_err().then_some(c);
+    (!marks.is_empty()).then(|| text.char_indices().filter_map(is_kept).collect())
 }
 
 /// Whether a float's whole digits are those that remained of a longer number: `5585990000000` was `5.58599E+12`.
@@ -113,6 +149,12 @@ mod tests {
             ("120.0", "120", "as above: the number of a house, by pandas"),
             ("60100000.0", "60100000", "as above: a postal code ends in zeros"),
             ("85988120000.0", "85988120000", "as above: four zeros at the end of a number"),
+            ("5,585,988,124,471", "5585988124471", "CLDR en: a spreadsheet's thousands"),
+            ("+5,585,988,124,471", "+5585988124471", "as above: a plus put before it"),
+            ("85,988,124,471.00", "85988124471", "as above: with two decimals"),
+            ("5.585.988.124.471,00", "5585988124471", "CLDR pt: a spreadsheet's thousands and decimals"),
+            ("5'585'988'124'471", "5585988124471", "CLDR de-CH: a spreadsheet's thousands"),
+            ("52,998,224,725", "52998224725", "CLDR en: a CPF"),
         ] {
             assert_eq!(repair(text).as_deref(), Some(expected), "{text} ({source})");
         }
@@ -128,6 +170,7 @@ mod tests {
             ("+5585990000000.00", "as above: with a plus and cents"),
             ("85988100000,0", "as above: without the country code"),
             ("5.585990000000E+12", "Java, of the same cell"),
+            ("5,585,990,000,000", "CLDR en: the same with its thousands"),
         ] {
             assert_eq!(repair(text), None, "{text} ({source})");
         }
@@ -160,9 +203,27 @@ mod tests {
             "3.1415",
             "ada@x.example",
             "5.585988124471E+12 ou 8",
+            "5.585.988.124.471",
+            "5,585,98",
+            "5,585,988,12",
+            "123,456",
+            "5,585.988,124",
+            "85,98812,4471",
             "-85988124471.0",
         ] {
             assert_eq!(repair(text), Some(Cow::Borrowed(text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn marks_of_groups_are_removed_from_any_text() {
+        for (text, expected) in [
+            ("tel 5,585,988,124,471!", Some("tel 5585988124471!")),
+            ("5'585'988'124'471", Some("5585988124471")),
+            ("1,23 e 1,2345 e O'123", None),
+            ("", None),
+        ] {
+            assert_eq!(without_marks_of_groups(text).as_deref(), expected, "{text}");
         }
     }
 

@@ -76,7 +76,7 @@ pub(in crate::domain) fn decoded(text: &str) -> Option<String> {
     found.then_some(decoded)
 }
 
-/// What the reference at the start of the text stands for, and the text after it.
+/// The character that the reference at the start of the text means, and the text after it.
 fn reference(text: &str) -> Option<(String, &str)> {
     let end = text.bytes().take(MAX_REFERENCE + 1).position(|byte| byte == b';')?;
     let (name, after) = (text.get(..end)?, text.get(end + 1..)?);

@@ -56,6 +56,19 @@ pub fn recognize(text: &str, region: Region) -> Recognized {
     found.unwrap_or(Recognized::Other)
 }
 
+/// A Brazilian document that was a number, which has no zeros at its start (`1234567890`, a cell of a spreadsheet), with one or
+/// two of them again if its check digits are right then. `None` for any other number.
+#[must_use]
+pub fn with_lost_zeros(digits: &str, region: Region) -> Option<String> {
+    let (length, is_valid): (usize, fn(&str) -> bool) = match digits.len() {
+        9 | 10 => (11, has_cpf_digits),
+        12 | 13 => (14, has_cnpj_digits),
+        _ => return None,
+    };
+    let whole = format!("{digits:0>length$}");
+    (region.code() == "BR" && is_valid(&whole)).then_some(whole)
+}
+
 /// The stored identity if it is a valid CPF in canonical form. Two different CPFs mean two people.
 #[must_use]
 pub fn as_cpf(stored: &str) -> Option<&str> {

@@ -57,7 +57,7 @@ const fn is_tag(c: char) -> bool {
     matches!(c, '\u{e0020}'..='\u{e007f}')
 }
 
-/// Removes what is invisible and not needed where it stands.
+/// Removes invisible characters that are not needed where they are.
 pub(super) fn without_needless(text: &str) -> Cow<'_, str> {
     if !text.contains(|c: char| is_needless(c) || is_contextual(c)) {
         return Cow::Borrowed(text);

@@ -27,7 +27,7 @@ pub(in crate::domain) const PHONE: &str = "tel|tels|telef|telefone|telefones|tel
     fax|telefax|ddd|res|residencia|com|telefon|telefonnummer|rufnummer|mobil|mobilnummer|handy|handynummer|cellulare|portable|numero de telephone|tlf|tlfn|tfno|t|m|\
     telemovel|tlm|port|mobno|telno|phoneno|contactno|whatsappno|numero di telefono|numero di cellulare|gsm|\
     telefoonnummer|mobiel|телефон|тел|моб|мобильныи";
-/// The names of documents. They say what a document is, so they are not taken off: `identity` reads them.
+/// The names of documents. They say what a document is, so they are not removed: `identity` reads them.
 pub(in crate::domain) const DOCUMENTS: &str = "cpf|cnpj|rg|cnh|ssn|dni|curp|rfc|cuit|cuil|nit|rut|cedula|passaporte|\
     pasaporte|passport";
 /// Not [`DOCUMENTS`].
@@ -80,7 +80,7 @@ static NAMES: LazyLock<WordMap<&str, u16>> = LazyLock::new(|| {
     names
 });
 
-/// The words with which a name, and what may stand before it, begins.
+/// The first words of names, and of what may come before them.
 static STARTS: LazyLock<WordSet<&str>> = LazyLock::new(|| {
     let all = NAMES.keys().copied().chain(POSSESSIVES).chain(COPULAS);
     all.filter_map(|name| name.split(' ').next()).collect()
@@ -99,10 +99,10 @@ const SIGNS: [char; 17] =
     ['☎', '✆', '📞', '📱', '📲', '📧', '✉', '📩', '📨', '📬', '📫', '🟢', '💬', '➡', '👉', '•', '\u{fe0f}'];
 const REGIONAL_INDICATORS: RangeInclusive<char> = '\u{1f1e6}'..='\u{1f1ff}';
 
-/// Emoji and other symbols, with what joins and colors them. Quotes and dashes are none.
+/// Emoji and other symbols, with what joins and colors them. Quotes and dashes do not count.
 const SYMBOLS: [RangeInclusive<char>; 3] =
     ['\u{2190}'..='\u{2bff}', '\u{fe0f}'..='\u{fe0f}', '\u{1f000}'..='\u{1faff}'];
-/// What a sentence says between a name and its value, folded: `meu e-mail é …`. Alone it stands for the name.
+/// What a sentence says between a name and its value, folded: `meu e-mail é …`. Alone it replaces the name.
 const COPULAS: [&str; 6] = ["e", "eh", "es", "is", "ist", "est"];
 
 /// Before an item of a list and a quoted line. A space follows: `*NSYNC` is a name.
@@ -293,7 +293,7 @@ fn key(text: &str) -> String {
     key
 }
 
-/// What stands before a name: whose it is, or that it is the only one.
+/// What comes before a name: whose it is, or that it is the only one.
 const POSSESSIVES: [&str; 22] = [
     "meu ", "minha ", "mi ", "my ", "seu ", "sua ", "su ", "your ", "o ", "a ", "el ", "the ", "mon ", "ma ",
     "mein ", "meine ", "mia ", "so ", "apenas ", "somente ", "solo ", "only ",

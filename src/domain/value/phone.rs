@@ -13,7 +13,7 @@ pub(in crate::domain) mod brazil;
 mod region;
 #[cfg(test)]
 pub(in crate::domain) mod rows;
-mod written;
+pub(in crate::domain) mod written;
 
 use std::{
     cmp::Ordering,
@@ -74,12 +74,14 @@ impl Phone {
         if written::lacks_a_digit(&text) {
             return None;
         }
-        let unprefixed = brazil::without_blank(&text, region.code() == "BR");
-        let read = written::read(unprefixed.as_deref().unwrap_or(&text));
+        let text = written::without_doubled_code(&text).unwrap_or(&text);
+        let unprefixed = brazil::without_blank(text, region.code() == "BR");
+        let read = written::read(unprefixed.as_deref().unwrap_or(text));
         let Written { number, international, extension } = read?;
         let mut phone = if international {
             // `+00 55`: the prefix for calls abroad after the sign that stands for it. No country code is 0.
-            canonical(&format!("+{}", number.strip_prefix("00").unwrap_or(&number)), None)?
+            let number = number.strip_prefix("00").unwrap_or(&number);
+            canonical(&format!("+{number}"), None).or_else(|| without_doubled_code(number))?
         } else {
             let national = canonical(without_old_prefix(&number, region), Some(region));
             // Most of the world dials 00 for +, so it counts in every region.
@@ -91,7 +93,7 @@ impl Phone {
             };
             match national {
                 Some(phone) if phone.is_strong() => phone,
-                national => abroad().or(national)?,
+                national => abroad().or(national).or_else(|| without_doubled_code(&number))?,
             }
         };
         if let Some(extension) = extension {
@@ -190,6 +192,17 @@ fn planned(number: &str, region: Option<Region>) -> Option<Phone> {
     };
     (is_possible && has_area && is_stable())
         .then(|| Phone { text: e164.into(), strength: Some(Strength::Weak) })
+}
+
+/// The number whose country code is there twice, as when a form puts it before a number that has it already. Nothing else
+/// can be meant: with both codes no plan has room for it.
+fn without_doubled_code(number: &str) -> Option<Phone> {
+    (1..=3).find_map(|length| {
+        let (code, rest) = number.split_at_checked(length)?;
+        let is_doubled = written::is_calling_code(code) && rest.starts_with(code);
+        let phone = if is_doubled { canonical(&format!("+{rest}"), None) } else { None };
+        phone.filter(Phone::is_strong)
+    })
 }
 
 /// Strips the prefixes that Mexico dialed before ten digits until August 2019: 01 for long distance, 044 and

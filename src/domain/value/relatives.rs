@@ -19,7 +19,7 @@ const OTHERS: &str = "mae|pai|mamae|papai|esposa|esposo|marido|mulher|conjuge|co
     mere|pere|maman|épouse|époux|femme|fille|frere|soeur|oncle|urgence|\
     mamma|papà|moglie|marito|figlia|figlio|sorella|fratello|nonna|nonno|emergenza|\
     мама|папа|мать|отец|жена|муж|дочь|сын|брат|сестра";
-/// What may stand beside them.
+/// What may be beside them.
 const BESIDE: &str = "a|as|o|os|e|é|ou|da|de|do|das|dos|esta|este|esse|essa|ex|meu|minha|seu|sua|dela|dele|para|com|\
     el|la|y|es|mi|mis|su|del|the|of|is|my|his|her|your|s|for|or|and|der|die|von|mein|meine|meiner|le|mon|ma|sa|du|di|della|\
     tel|telef|telefone|telefono|telephone|telefon|phone|fone|fon|cel|celular|cell|mobile|movil|mobil|handy|cellulare|\
@@ -28,7 +28,7 @@ const BESIDE: &str = "a|as|o|os|e|é|ou|da|de|do|das|dos|esta|este|esse|essa|ex|
     trabalho|servico|serviço|trabajo|work|office|escritorio|oficina|c|p|deixar|falar|chamar|ligar|dejar|hablar|avec|bei|mit|chez|\
     call|ask|leave|message|messages|so|apenas|only|solo|no|na|nos|urgente";
 
-/// What stands between a relative and a name: `Mãe do João`.
+/// Between a relative and a name: `Mãe do João`.
 const OF: [&str; 9] = ["de", "da", "do", "das", "dos", "del", "of", "di", "von"];
 /// Words of that name.
 const MAX_NAMES: usize = 3;

@@ -15,7 +15,7 @@ use crate::domain::value::joiners;
 /// In characters; the rest of a quoted name is cut.
 const MAX_QUOTED: usize = 64;
 
-/// How often a text is composed again because a removed character stood between a letter and its accent.
+/// How often a text is composed again because a removed character was between a letter and its accent.
 const MAX_ROUNDS: usize = 4;
 
 /// Characters that an identifier, a date or a word is compared without, the frame of a keycap included.
@@ -43,7 +43,7 @@ pub(in crate::domain) fn clean(text: &str) -> Cow<'_, str> {
 }
 
 /// Removing a character can let a letter compose with its accent or bring something to the edge, and that can
-/// show that another one is needless, so all steps repeat. A text that still changes after that is no text: it
+/// show that another one is needless, so all steps repeat. A text that still changes after that is not a text: it
 /// loses all invisible characters.
 fn composed(text: &str) -> Cow<'_, str> {
     if is_latin(text) {

@@ -1,12 +1,14 @@
-//! Takes off what spreadsheets, chats, documents and people put around a value. What it takes off says nothing
-//! about the value; where a link's label and target are two values, it does not choose.
+//! Removes what spreadsheets, chats, documents and people put around a value. It says nothing about the value. Where
+//! a link's label and target are two values, nothing is chosen.
 
+mod card;
 mod links;
 mod literals;
 mod markup;
 mod quotes;
 #[cfg(test)]
 pub(in crate::domain) mod rows;
+pub(in crate::domain) mod spoken;
 
 use std::borrow::Cow;
 
@@ -27,7 +29,7 @@ const MAX_LAYERS: usize = 8;
 /// Digits that all spellings of a phone number share.
 const TAIL_DIGITS: usize = 7;
 
-/// What a text is to be: it decides what may stand around it.
+/// What a text is meant to be, which decides how it may be wrapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// An email address.
@@ -42,16 +44,16 @@ pub enum Kind {
     Text,
 }
 
-/// A value without what stood around it.
+/// An unwrapped value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unwrapped<'a> {
-    /// The value; the text itself if nothing stood around it.
+    /// The value; the text itself if it was not wrapped.
     Bare(Cow<'a, str>),
     /// A link whose label and target are two different values.
     Differs,
 }
 
-/// Takes off what stands around a cleaned text. The result is cleaned, too.
+/// Unwraps a cleaned text. The result is cleaned, too.
 #[must_use]
 pub fn unwrap(kind: Kind, text: &str) -> Unwrapped<'_> {
     unwrap_named(kind, kind.names(), text)
@@ -120,7 +122,7 @@ impl Kind {
         matches!(self, Self::Email | Self::Phone(_))
     }
 
-    /// Whether the text certainly has nothing around it, which is far cheaper to see than to look for each layer.
+    /// Whether the text is certainly not wrapped, which is far cheaper to see than to look for each layer.
     fn is_plain(self, text: &str) -> bool {
         let is_plain = |byte: u8| match byte {
             b'0'..=b'9' | b'+' | b'-' | b'.' | b'/' => true,
@@ -152,8 +154,7 @@ impl Layer<'_> {
 }
 
 fn peel<'a>(kind: Kind, names: &[&str], text: &'a str) -> Option<Layer<'a>> {
-    let decoded = entities::decoded(text).map(Cow::Owned);
-    let plain = decoded
+    let plain = (card::value(names, text).or_else(|| entities::decoded(text)).map(Cow::Owned))
         .or_else(|| markup::without_escaped_breaks(text).map(Cow::Borrowed))
         .or_else(|| markup::without_escapes(text).map(Cow::Owned))
         .or_else(|| without_percents(kind, text).map(Cow::Owned))
@@ -170,6 +171,11 @@ fn peel<'a>(kind: Kind, names: &[&str], text: &'a str) -> Option<Layer<'a>> {
     }
     if let Some(layer) = linked(kind, names, text) {
         return Some(layer);
+    }
+    if kind == Kind::Email
+        && let Some(address) = links::mailto(text).or_else(|| spoken::address(text))
+    {
+        return Some(Layer::Around(address.into()));
     }
     let printed = literals::without_literal(text)
         .or_else(|| if kind == Kind::Date { literals::date_numbers(text) } else { None })
@@ -260,7 +266,7 @@ impl Kind {
         }
     }
 
-    /// Whether a label that is no identifier contains one other than that of the target.
+    /// Whether a label that is not an identifier contains one other than the target's.
     fn mentions_another(self, label: &str, target: &str) -> bool {
         match self {
             Self::Email => label.contains('@') && !label.to_lowercase().contains(target),
@@ -290,7 +296,10 @@ fn unlabeled<'a>(kind: Kind, names: &[&str], text: &'a str) -> Option<&'a str> {
                 label::without_after_word(&names, text).filter(|word| word.contains('@'))
             })
             .or_else(|| label::without_sign(text))
-            .or_else(|| label::without_words_before(text).filter(|rest| Email::parse(rest).is_some())),
+            .or_else(|| {
+                let is_one = |rest: &&str| !rest.starts_with('?') && Email::parse(rest).is_some();
+                label::without_words_before(text).filter(is_one)
+            }),
         Kind::Phone(region) => after_name
             .or_else(|| label::without_before_digits(names, text))
             .or_else(|| label::without_after_digits(names, text))

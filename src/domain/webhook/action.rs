@@ -91,8 +91,8 @@ impl WebhookAction {
         url.into_iter().chain(headers).chain(body).chain(unknown).collect()
     }
 
-    /// Whether the body is sent as text, because it is neither JSON nor a form. A value can change its structure, whatever
-    /// content type is declared for it.
+    /// Whether the body is sent as text, because it is neither JSON nor a form. A value can change its structure, regardless of the
+    /// declared content type.
     #[must_use]
     pub const fn is_sent_as_text(&self) -> bool {
         matches!(self.body, Ok(Some(Body::Text(_))))
@@ -124,7 +124,7 @@ pub fn headers_of(headers: &Value) -> Vec<(usize, String, String)> {
     headers::written(Some(headers)).unwrap_or_default()
 }
 
-/// The JSON that a text body is once values stand for its variables, with the variables as texts and numbers of no
+/// The JSON that a text body is once its variables have values, with the variables as texts and numbers of no
 /// meaning. `None` if the body is sent as text.
 #[must_use]
 pub fn json_of_text(body: &str) -> Option<Value> {

@@ -35,7 +35,7 @@ pub enum Class {
     Blocked,
     /// The request could not be rendered or read. Nothing was sent.
     Invalid,
-    /// The service failed, by a defect of its own. The receiver may have got the request.
+    /// The service failed because of a bug. The receiver may have got the request.
     Panicked,
 }
 

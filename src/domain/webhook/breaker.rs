@@ -1,17 +1,16 @@
 //! The circuit breaker of an endpoint: when failures stop requests, and how requests resume.
 //!
-//! A closed breaker lets every request through. After enough consecutive failures over enough time it opens
-//! and lets none through. Then one request probes the endpoint (half open). If the probe fails, the breaker
-//! opens again for twice as long. If it succeeds, the breaker allows two requests at once and one more after
-//! each success (ramp up) until it is closed. A few consecutive failures open it again. A single one does
-//! not, because the breaker of a receiver that fails one request in twenty would never close.
+//! A closed breaker lets every request through. After enough consecutive failures over enough time it opens and lets
+//! none through. Then one request probes the endpoint (half open). If the probe fails, the breaker opens again for
+//! twice as long. If it succeeds, the breaker allows two requests at once and one more after each success (ramp up)
+//! until it is closed. A few consecutive failures reopen it. A single one does not, or the breaker of a receiver that
+//! fails one request in twenty would never close.
 //!
-//! The number of failures alone does not open a breaker: a burst that fails within a second is retried as
-//! usual.
+//! Count alone does not open a breaker: a burst that fails within a second is retried as usual.
 //!
-//! A hold opens it as well, until the time that the receiver asked for, and even if the rule disables breakers. So
-//! one request goes first after a hold, and a receiver that answers every probe with a hold is asked ever more
-//! rarely.
+//! A hold opens it as well, until the time that the receiver asked for, even if the rule disables breakers. So one
+//! request goes first after a hold, and a receiver that answers every probe with a hold gets fewer and fewer
+//! requests.
 
 use std::time::Duration;
 
@@ -123,7 +122,7 @@ impl Breaker {
     pub fn after(self, signal: Signal, now: OffsetDateTime, max_in_flight: u32, rule: &BreakerRule) -> Self {
         match signal {
             Signal::Held(hold) => self.held(hold, now, rule),
-            // What was sent before the hold says nothing about the time after it.
+            // A request from before the hold says nothing about the time after it.
             _ if self.is_held(now) => self,
             // The probe was inconclusive, so the next one may start.
             Signal::None if self.state == State::HalfOpen => Self { until: now, ..self },
@@ -142,7 +141,7 @@ impl Breaker {
         let (openings, until) = match self.state {
             // During ramp up the last probe has succeeded, so the endpoint only wants a slower pace.
             State::Closed | State::RampUp => (0, asked),
-            // Another answer to what was sent before it opened.
+            // Another answer to a request from before it opened.
             State::Open => (self.openings, asked.max(self.until)),
             State::HalfOpen => {
                 let openings = self.openings.saturating_add(1);

@@ -1,4 +1,4 @@
-//! Deliveries: webhook steps that are to be sent.
+//! Deliveries: webhook steps to be sent.
 
 use std::time::Duration;
 

@@ -1,7 +1,6 @@
 //! Digests: deliveries to one endpoint, collected for a while and sent as one request.
 //!
-//! A digest is itself a delivery: its bytes are stored, and it is retried, dead-lettered and replayed as a
-//! whole.
+//! A digest is itself a delivery: its bytes are stored, and it is retried, dead-lettered and replayed as a whole.
 
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};

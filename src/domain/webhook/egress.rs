@@ -1,4 +1,5 @@
-//! The addresses that webhooks may go to: `https` to public addresses, on nearly every port, and what the settings add.
+//! The addresses that webhooks may go to: `https` to public addresses on nearly every port, and what the settings
+//! add.
 //!
 //! Every address is checked twice: the URL before the request, and the resolved address and port before each
 //! connection.
@@ -12,8 +13,8 @@ use url::{Host, Url};
 
 pub use network::{AllowedNetwork, BadNetwork};
 
-/// Ports of services that understand no HTTP, but may do harm with a request that looks like one of theirs
-/// (<https://fetch.spec.whatwg.org/#port-blocking>), and 0, which is no port. Sorted.
+/// Ports of services that do not speak HTTP, but may do harm with a request that looks like one of theirs
+/// (<https://fetch.spec.whatwg.org/#port-blocking>), and 0, which is not a port. Sorted.
 const BAD_PORTS: [u16; 83] = [
     0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103,
     104, 109, 110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514,
@@ -38,7 +39,7 @@ pub struct Policy {
     /// Allowed networks that are not public.
     pub allowed_networks: Vec<AllowedNetwork>,
     /// Addresses of the service's own broker, database and console, always refused. An unspecified or
-    /// loopback address stands for all of them on this machine.
+    /// loopback address means all of them on this machine.
     pub own: Vec<SocketAddr>,
 }
 

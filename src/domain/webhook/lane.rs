@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use crate::domain::webhook::breaker::{Breaker, State};
 
-/// What a rate limit may catch up on after a pause, and the most that it sends at once: the requests of this time.
+/// How much time a rate limit may catch up on after a pause, which also limits what it sends at once.
 const MAX_BURST: Duration = Duration::from_millis(100);
 
 /// The state of a lane, as its row has it.
@@ -29,11 +29,11 @@ pub struct Lane {
 /// Whether requests may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gate {
-    /// They may.
+    /// Yes.
     Open,
     /// The receiver asked for a hold, or the breaker is open. Deliveries that wait too long expire.
     Unreachable,
-    /// Not before an operator allows it. Nothing expires.
+    /// No, until an operator allows it. Nothing expires.
     Stopped,
 }
 

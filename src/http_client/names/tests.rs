@@ -61,7 +61,7 @@ impl Resolver {
         timeout(WAIT_TIMEOUT, self.names.resolve(company, name, 443)).await.expect("a result")
     }
 
-    /// Asks for so many names that hang.
+    /// Asks for this many names that hang.
     fn spawn(&self, company: &'static str, count: usize) -> Vec<JoinHandle<Vec<SocketAddr>>> {
         let one = |n: usize| {
             let names = self.names.clone();
@@ -119,7 +119,7 @@ async fn requests_for_one_name_share_a_lookup() {
     assert_eq!(resolver.started(), 2, "no result is kept");
 }
 
-/// The deadline of a request drops its future, and the thread goes on.
+/// The deadline of a request drops its future, but the thread continues.
 #[tokio::test]
 async fn request_that_gives_up_frees_no_place() {
     let resolver = Resolver::new(2);

@@ -5,6 +5,7 @@ mod bodies;
 mod heads;
 mod silence;
 mod tls;
+mod tolerated;
 
 use std::ops::RangeInclusive;
 
@@ -46,6 +47,7 @@ enum Behavior {
 }
 
 /// The expected `Outcome::retry_after`, in seconds.
+#[derive(Clone, Copy)]
 enum RetryAfter {
     Missing,
     Exactly(u64),
@@ -117,7 +119,8 @@ impl Case {
 }
 
 fn table() -> Vec<Case> {
-    [silence::table(), heads::table(), bodies::table(), tls::table()].into_iter().flatten().collect()
+    let tables = [silence::table(), heads::table(), bodies::table(), tls::table(), tolerated::table()];
+    tables.into_iter().flatten().collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// The first member of a [`Position`]. Another one is of another version of the service.
+/// The first member of a [`Position`]. Other versions of the service use another one.
 const VERSION: u8 = 1;
 
 /// The longest text of a [`Position`]. `source` and `id` of an event have at most 1 KiB each.
@@ -136,7 +136,7 @@ impl FromStr for Position {
         }
         let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000);
         let time = time.map_err(|_| BadCursor)?;
-        // What Postgres can store.
+        // The range that Postgres can store.
         if time.year() < -4000 {
             return Err(BadCursor);
         }

@@ -1,7 +1,8 @@
 //! Finds contacts by the beginning of their name.
 //!
-//! Case and accents do not count. No index helps: one would cost every event, and updates that change the name would no longer be
-//! HOT. A cursor names a contact, not a name, because it is handed to those who see values masked, and may end in a log.
+//! Case and accents do not count. No index exists: it would cost every event, and updates that change the name would
+//! no longer be HOT. A cursor names a contact, not a name, because callers who see masked values get it, and it may
+//! end up in a log.
 
 use std::str::FromStr;
 
@@ -23,7 +24,7 @@ const MAX_NAME: usize = 200;
 #[derive(Clone)]
 pub struct NameSearch(String);
 
-/// The text is no name to search for.
+/// The text is not a name to search for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a name to search for must be 1 to {MAX_NAME} characters, without control characters")]
 pub struct BadName;
@@ -44,15 +45,15 @@ impl FromStr for NameSearch {
 /// How much of the name is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Given {
-    /// Its beginning, or all of it.
+    /// Its beginning, or the whole name.
     Beginning,
-    /// All of it. For those who see values masked: they could find out a name letter by letter.
+    /// The whole name. For callers who see masked values, who could otherwise guess a name letter by letter.
     Whole,
 }
 
 /// At most `limit` of the contacts of a company with such a name, the newest first, before the contact `before`, and the contact
-/// before which the next page begins. A page may have fewer, or none, and yet a next one: a search reads so many contacts and
-/// goes on from there when it is asked to.
+/// before which the next page begins. A page may have fewer, or none, and still a next one: a search reads a limited number of
+/// contacts and continues from there on request.
 ///
 /// # Errors
 /// When the database fails.

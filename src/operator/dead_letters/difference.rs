@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-/// Maximum size of all paths together, in bytes. With more, the whole event counts as replaced: the path of a member has
-/// the names of all that it is in, so many members deep inside would take far more room than the event itself.
+/// Maximum size of all paths together, in bytes. Beyond that, the whole event counts as replaced: the path of a member contains
+/// the names of all its parents, so many deeply nested members would take far more room than the event itself.
 const MAX_PATHS: usize = 1 << 20;
 
 /// The members that differ, as a list of `{"path": JSON pointer, "before": …, "after": …}`. A member that was added has no

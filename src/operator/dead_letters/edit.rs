@@ -4,11 +4,9 @@
 //! transaction that resolves the original, and published afterwards. So after a crash exactly one of the two is unsettled:
 //! the original, or the edited event, which can be replayed.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    time::Duration,
-};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -16,13 +14,12 @@ use uuid::Uuid;
 
 use super::{difference::difference, settle, sight::restored};
 use crate::{
-    amqp::{Publisher, Topology},
+    amqp::{ConnectError, Publisher, Topology},
     domain::{
         chain::{plan::plan, rules::Rules},
         event::{EventRef, Key, MAX_BODY, without_mark},
         fault::{Fault, Reason, Stage},
         trigger::{cache::TriggerCache, fired},
-        value::phone::Regions,
     },
     operator::{
         audit::{self, Actor, Change},
@@ -36,20 +33,8 @@ use crate::{
         },
         ledger,
     },
+    settings::Settings,
 };
-
-/// What decides whether worker 1 would accept an event.
-#[derive(Clone, Copy)]
-pub struct Terms<'a> {
-    /// The rules of plans.
-    pub rules: &'a Rules,
-    /// Setting `events.max_clock_skew`.
-    pub max_clock_skew: Duration,
-    /// Setting `contacts.suppression_pepper`.
-    pub pepper: &'a str,
-    /// The regions of national phone numbers.
-    pub regions: &'a Regions,
-}
 
 /// An edit.
 #[derive(Clone, Copy)]
@@ -96,7 +81,7 @@ pub enum EditError {
     /// It is being replayed, or settled.
     #[error("only an open dead letter can be edited; this one is {0}")]
     NotOpen(String),
-    /// It has no event of its own.
+    /// It does not have its own event.
     #[error("a dead letter of stage webhook has no event to edit; replay it, or resend its delivery")]
     Webhook,
     /// Its contents were not kept.
@@ -105,7 +90,7 @@ pub enum EditError {
     /// The body is too large.
     #[error("the edited event is larger than {MAX_BODY} bytes")]
     TooLarge,
-    /// The body is no JSON object.
+    /// The body is not a JSON object.
     #[error("the edited event is not a JSON object")]
     NotJson,
     /// Worker 1 would refuse the event, for this reason.
@@ -119,15 +104,18 @@ pub enum EditError {
     /// The company differs.
     #[error("an event cannot be moved to another company")]
     OtherCompany,
-    /// It is not known whose event it is.
+    /// The owner of the event is unknown.
     #[error("the company of this dead letter could not be read; name the company of the edited event")]
     CompanyNeeded,
     /// Nothing but the id would differ.
     #[error("the edited event says the same as the original; replay that")]
     Unchanged,
-    /// A person in it has been erased since the original was written, or that would take too long to find out.
+    /// A person in it has been erased since the original was written, or checking that would take too long.
     #[error("the edited event may name a person who has been erased")]
     Erased,
+    /// The broker cannot be reached.
+    #[error("could not connect to send the edited event")]
+    Broker(#[from] ConnectError),
     /// The database failed.
     #[error("could not edit the dead letter")]
     Database(#[from] sqlx::Error),
@@ -137,7 +125,7 @@ pub enum EditError {
 ///
 /// # Errors
 /// See [`EditError`].
-pub async fn draft(database: &Database, terms: &Terms<'_>, edit: &Edit<'_>) -> Result<Draft, EditError> {
+pub async fn draft(database: &Database, settings: &Settings, edit: &Edit<'_>) -> Result<Draft, EditError> {
     let read = async |conn: &mut PgConnection| {
         Ok::<_, sqlx::Error>((store::get(conn, edit.key).await?, clock::now(conn).await?))
     };
@@ -152,24 +140,23 @@ pub async fn draft(database: &Database, terms: &Terms<'_>, edit: &Edit<'_>) -> R
     if original.summary.state != State::Open.name() {
         return Err(EditError::NotOpen(original.summary.state));
     }
-    checked(&original, terms, edit, now)
+    checked(&original, settings, edit, now)
 }
 
 /// Edits an open dead letter of stage upsert and sends the new event.
 ///
 /// # Errors
-/// See [`EditError`]; nothing has changed then. A failure of the broker is not an error: see [`Edited::is_sent`].
+/// See [`EditError`]; nothing has changed then. A broker that fails later is not an error: see [`Edited::is_sent`].
 pub async fn edit(
     database: &Database,
+    settings: &Settings,
     actor: &Actor,
-    publisher: &mut Publisher,
-    topology: &Topology,
-    terms: &Terms<'_>,
     edit: &Edit<'_>,
 ) -> Result<Edited, EditError> {
-    let draft = draft(database, terms, edit).await?;
+    let draft = draft(database, settings, edit).await?;
+    let mut publisher = Publisher::connect(&settings.amqp, "edit").await?;
     let id = Uuid::now_v7();
-    let store = async |conn: &mut PgConnection| store(conn, actor, terms, edit.key, id, &draft).await;
+    let store = async |conn: &mut PgConnection| store(conn, actor, settings, (edit.key, id), &draft).await;
     database.transact(Result::is_ok, store).await??;
     let Draft { company, event_id, new, .. } = draft;
     let key = Key { company, id };
@@ -185,7 +172,8 @@ pub async fn edit(
         event_key: new.event_key,
         meaning: new.meaning.to_vec(),
     };
-    match settle::send(database, publisher, topology, &[replayable]).await {
+    let topology = Topology::new(&settings.amqp.namespace);
+    match settle::send(database, &mut publisher, &topology, &[replayable]).await {
         Ok(unpublished) => Ok(Edited { key, event_id, is_sent: unpublished.is_empty() }),
         // It is stored in either case, and replaying it does no harm if it was published.
         Err(ReplayError::Publish(_) | ReplayError::Database(_)) => {
@@ -194,13 +182,13 @@ pub async fn edit(
     }
 }
 
-/// Stores the edited event in place of the original, in the caller's transaction. An `Err` within is to be rolled back.
+/// Stores the edited event in place of the original, under a new id, in the caller's transaction. An `Err` within is to be
+/// rolled back.
 async fn store(
     conn: &mut PgConnection,
     actor: &Actor,
-    terms: &Terms<'_>,
-    original: &Key,
-    id: Uuid,
+    settings: &Settings,
+    (original, id): (&Key, Uuid),
     draft: &Draft,
 ) -> Result<Result<(), EditError>, sqlx::Error> {
     let mut new = [draft.new.clone()];
@@ -208,8 +196,9 @@ async fn store(
     let ends = ledger::seen(conn, "", &events, &[]).await?.ends;
     // Like every event that was refused, until it is applied.
     ledger::insert(conn, store::refusals(&new, &ends)).await?;
-    let budget = SearchBudget::default();
-    let recognition = Recognition { pepper: terms.pepper, regions: terms.regions, budget: &budget };
+    let (regions, budget) = (settings.contacts.regions(), SearchBudget::default());
+    let pepper = settings.contacts.suppression_pepper.expose_secret();
+    let recognition = Recognition { pepper, regions: &regions, budget: &budget };
     store::blank(conn, &recognition, &mut new).await?;
     let [new] = new;
     if new.is_blank {
@@ -237,14 +226,14 @@ async fn store(
 /// The draft of an edit that worker 1 would accept at `now`.
 fn checked(
     original: &DeadLetter,
-    terms: &Terms<'_>,
+    settings: &Settings,
     edit: &Edit<'_>,
     now: OffsetDateTime,
 ) -> Result<Draft, EditError> {
     if edit.body.len() > MAX_BODY {
         return Err(EditError::TooLarge);
     }
-    // Whoever edits sees no identity document, and need not.
+    // The editor does not see identity documents, and need not.
     let restored = restored(&original.body, edit.body);
     let edit = &Edit { body: restored.as_deref().unwrap_or(edit.body), ..*edit };
     let edited: Value = serde_json::from_slice(without_mark(edit.body)).map_err(|_| EditError::NotJson)?;
@@ -260,7 +249,8 @@ fn checked(
     if body.len() > MAX_BODY {
         return Err(EditError::TooLarge);
     }
-    let (company, event, trigger) = accepted(&body, terms, now)?;
+    let latest = now + settings.events.max_clock_skew;
+    let (company, event, trigger) = accepted(&body, &settings.rules(), latest)?;
     match (summary.company.as_str(), edit.company) {
         ("", None) => return Err(EditError::CompanyNeeded),
         ("", Some(named)) if named != company => return Err(EditError::OtherCompany),
@@ -281,7 +271,7 @@ fn checked(
     let new = NewDeadLetter {
         company: company.clone(),
         stage: Stage::Upsert,
-        // It has failed for the reason of the original so far.
+        // So far, it has failed for the original's reason.
         reason: summary.reason.parse().unwrap_or(Reason::EventInvalid),
         message: summary.message.clone(),
         meaning: fired::meaning(&body),
@@ -302,16 +292,16 @@ fn checked(
     Ok(Draft { company, event_id: id, source: event.source().to_owned(), difference, new })
 }
 
-/// Company, event and trigger of an event that worker 1 accepts at `now`.
+/// Company, event and trigger of an event that worker 1 accepts. `latest` is the latest time that it may have.
 fn accepted(
     body: &[u8],
-    terms: &Terms<'_>,
-    now: OffsetDateTime,
+    rules: &Rules,
+    latest: OffsetDateTime,
 ) -> Result<(String, EventRef, String), EditError> {
     // The original may be here because decoding it panicked.
     let planned = catch_unwind(AssertUnwindSafe(|| {
-        let event = fired::decode(body, &TriggerCache::default())?.not_after(now + terms.max_clock_skew)?;
-        plan(event, terms.rules)
+        let event = fired::decode(body, &TriggerCache::default())?.not_after(latest)?;
+        plan(event, rules)
     }));
     let planned = planned.unwrap_or_else(|_| {
         Err(Fault::new(Reason::CrashLoop, "decoding this event panicked; please report it"))

@@ -31,7 +31,7 @@ pub enum ReplayError {
     Publish(#[from] PublishError),
 }
 
-/// Marks one window, and makes its deliveries due; leaves out those that were not replayed as often as `replays` says. Afterwards it is to be published, and ended with [`end`].
+/// Marks one window, and makes its deliveries due; leaves out those whose number of replays differs from `replays`. Publish it afterwards, then call [`end`].
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.

@@ -1,7 +1,7 @@
-//! What people see of the message of a dead letter: all but identity documents, which only [`reveal`] shows.
+//! What people see of a dead letter's message: everything except identity documents, which only [`reveal`] shows.
 //!
-//! A document is found as worker 1 finds it: it is the argument that the field `identity` of an action names. A message that
-//! is no JSON does not say where it has one, so nothing of it is shown.
+//! A document is found as worker 1 finds it: it is the argument that an action's field `identity` names. A message
+//! that is not JSON does not show where it has one, so it is withheld.
 
 use std::collections::BTreeSet;
 
@@ -18,12 +18,12 @@ use crate::{
     postgres::{Database, dead_letters as store},
 };
 
-/// The shortest document that is looked for within other texts. A shorter one would be found by chance.
+/// The shortest document that is looked for within other texts. A shorter one would match by chance.
 const MIN_WITHIN: usize = 6;
 
 /// A message as it may be shown.
 pub struct Seen {
-    /// The message; `None` if it is withheld, because it is no JSON.
+    /// The message; `None` if it is withheld, because it is not JSON.
     pub body: Option<Vec<u8>>,
     /// What an edit changed in it.
     pub difference: Option<Value>,
@@ -41,7 +41,7 @@ pub fn seen(dead_letter: &DeadLetter) -> Seen {
     let difference = dead_letter.difference.as_ref().map(|difference| {
         let changes = difference.as_array().map(Vec::as_slice).unwrap_or_default();
         for part in changes.iter().flat_map(|change| [change.get("before"), change.get("after")]).flatten() {
-            // Of a whole event that was replaced.
+            // For a replaced event as a whole.
             documents.collect(part);
         }
         documents.collect_changed(changes);
@@ -62,7 +62,7 @@ pub(super) fn restored(original: &[u8], edited: &[u8]) -> Option<Vec<u8>> {
     is_restored.then(|| value.to_string().into_bytes())
 }
 
-/// The message as it is. That somebody asked for it is recorded. `None` if there is no such dead letter.
+/// The unmasked message; the request is recorded. `None` if the dead letter does not exist.
 ///
 /// # Errors
 /// When the database fails.
@@ -129,7 +129,7 @@ impl Documents {
         }
     }
 
-    /// Of single members that an edit changed.
+    /// For single members that an edit changed.
     fn collect_changed(&mut self, changes: &[Value]) {
         let parts = |change: &Value| {
             let path = change.get("path").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -203,7 +203,7 @@ fn plain(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// Puts the original back wherever the edited value is what was shown of it. Returns whether it did.
+/// Restores the original wherever the edited value is what was shown for it. Returns whether it did.
 fn restore(original: &Value, hidden: &Value, edited: &mut Value) -> bool {
     match (original, hidden, edited) {
         (Value::Object(original), Value::Object(hidden), Value::Object(edited)) => {

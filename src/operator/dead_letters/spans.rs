@@ -1,4 +1,5 @@
-//! Spans of replays. Each stands in the trace of its dead letter, and is the cause of what the replayed message does.
+//! Spans of replays. Each belongs to the trace of its dead letter and is the parent of what the replayed message
+//! does.
 
 use uuid::Uuid;
 
@@ -37,7 +38,7 @@ pub(super) fn begin(recording: Recording<'_>, replayable: &Replayable) -> Option
     Some((facts.fold(span.with(Attribute::ReplayOf(key.id)), Span::with), trace))
 }
 
-/// Ends it with what the broker said.
+/// Ends it with the broker's answer.
 pub(super) fn end(span: Span, outcome: Result<(), Unpublished>) {
     outcome.err().map(|why| Attribute::Error(why.name())).into_iter().fold(span, Span::with).end();
 }

@@ -1,4 +1,4 @@
-//! Exports dead letters whole, and puts them back.
+//! Exports and imports complete dead letters.
 
 mod export;
 mod import;
@@ -14,7 +14,7 @@ use crate::postgres::dead_letters::DeadLetter;
 pub use export::Export;
 pub use import::{Importer, Outcome, Tally, Terms};
 
-/// A dead letter, whole. Personal data.
+/// A complete dead letter. Personal data.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Record {

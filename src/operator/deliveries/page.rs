@@ -9,7 +9,7 @@ use crate::{
     postgres::{Database, clock, deliveries as store, effects::search::Searched},
 };
 
-/// A page of deliveries. It may have less than it could, or nothing, and yet a `next`: a search ends after so many rows.
+/// A page of deliveries. It may have few rows or none and still a `next`: a search stops after a number of rows.
 pub struct Found {
     /// The page.
     pub page: Page<Listed>,

@@ -13,7 +13,7 @@ use crate::{
 
 const AREA: &str = "broker";
 
-/// Without its queues, an event gets lost, and so does what the broker dead-letters.
+/// Without its queues, events get lost, and so do messages that the broker dead-letters.
 const QUEUES: &[Promise] = &[Promise::OneEnd, Promise::Outages];
 
 /// Bindings are among the findings only if the management interface cannot show them.
@@ -73,14 +73,8 @@ fn object(Object { kind, name, state }: &Object) -> Finding {
         ObjectState::Missing => finding(Status::Broken, "does not exist".to_owned())
             .remedy("run `contact-relay run`, which declares it at its start"),
         ObjectState::Differs(difference) => {
-            let remedy = match *kind {
-                "queue" => format!(
-                    "stop the service, move its messages (`rabbitmqadmin` or a shovel), delete {name}, start the service; \
-                     or choose another amqp.namespace"
-                ),
-                _ => format!("stop all clients, delete {name}, start the service; or choose another amqp.namespace"),
-            };
-            finding(Status::Broken, format!("has other arguments: {difference}")).remedy(remedy)
+            finding(Status::Broken, format!("has other arguments: {difference}"))
+                .remedy("choose another amqp.namespace, or migrate it and its messages by hand")
         }
         ObjectState::Refused(why) => finding(Status::Broken, format!("the broker refuses it: {why}")).remedy(
             "give the user of amqp.url the rights to configure, write and read it (`rabbitmqctl set_permissions`), \
@@ -92,12 +86,12 @@ fn object(Object { kind, name, state }: &Object) -> Finding {
 /// A queue without a consumer. The service may just be stopped.
 fn consumers(Object { name, state, .. }: &Object) -> Option<Finding> {
     let ObjectState::Queue { messages, consumers: 0 } = state else { return None };
-    let found = format!("nobody reads {name}, in which {messages} messages wait");
+    let found = format!("{messages} messages wait in {name}, which has no consumer");
     let finding = Finding::new(AREA, format!("consumers of {name}"), Status::Warning, found);
     Some(finding.remedy("run `contact-relay run` with the role that reads it"))
 }
 
-/// A client cannot list bindings. But who consumes has declared them before.
+/// A client cannot list bindings. But a consumer has declared them before.
 fn bindings(inspection: &Inspection, namespace: &str) -> Finding {
     let is_read = |end: &str| {
         let name = format!("{namespace}.{end}");
@@ -107,7 +101,7 @@ fn bindings(inspection: &Inspection, namespace: &str) -> Finding {
     };
     let check = "run `rabbitmqctl list_bindings`; a process of the service declares them at its start";
     if ["trigger-fired", "webhook", "dead-letters"].iter().all(|end| is_read(end)) {
-        let found = "declared by those who consume; whether somebody has removed one since is not visible";
+        let found = "declared by consumers; a client cannot see whether one was removed since";
         return Finding::new(AREA, BINDINGS, Status::Invisible, found).of(QUEUES).remedy(check);
     }
     let found = "not visible, and not every queue has a consumer that would have declared them";
@@ -118,7 +112,7 @@ fn publishing(publishing: &Publishing) -> Finding {
     const PROMISES: &[Promise] = &[Promise::Published];
     let finding = |status, found: &str| Finding::new(AREA, "publishing", status, found).of(PROMISES);
     match publishing {
-        Publishing::Confirmed => finding(Status::Fine, "a message to nobody was confirmed; no alarm"),
+        Publishing::Confirmed => finding(Status::Fine, "an unroutable message was confirmed; no alarm"),
         Publishing::Blocked => finding(Status::Broken, "the broker blocks publishers, because of an alarm")
             .remedy("run `rabbitmq-diagnostics alarms`, and free memory or disk on the nodes that it names"),
         Publishing::Refused(why) => {

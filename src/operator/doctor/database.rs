@@ -81,7 +81,7 @@ fn usable(server: &Server, session: Option<ConnectError>) -> Finding {
                 format!("{error}; other clients use up its limit of {} connections", server.max_sessions);
             Finding::new(AREA, "session", Status::Unknown, found)
                 .of(&[Promise::Outages])
-                .remedy("end sessions that nobody needs, or raise max_connections of the server or the role")
+                .remedy("end unneeded sessions, or raise max_connections of the server or the role")
         }
         None => {
             let found = format!("encoding {}; settings of sessions arrive", server.encoding);

@@ -1,4 +1,4 @@
-//! What the settings say by themselves. They were valid when they were read.
+//! Findings from the settings alone. The settings have already been validated.
 
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ fn schedule(webhook: &Webhook) -> Finding {
 fn conflicts(on_conflict: OnConflict) -> Finding {
     let finding = |status, found: &str| Finding::new(AREA, "conflicts", status, found).of(&[Promise::Once]);
     if on_conflict == OnConflict::Merge {
-        return finding(Status::Fine, "two contacts of one person are merged, in whatever order events come");
+        return finding(Status::Fine, "contacts of one person are merged, in any order of events");
     }
     finding(Status::Broken, "what two contacts of one person get depends on which event came first")
         .remedy("set contacts.on_conflict = \"merge\", unless you want that")

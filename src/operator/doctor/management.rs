@@ -7,10 +7,10 @@ use crate::amqp::management::{ManagedQueue, Management, ManagementError};
 
 const AREA: &str = "broker";
 
-/// Without its queues, an event gets lost, and so does what the broker dead-letters.
+/// Without its queues, events get lost, and so do messages that the broker dead-letters.
 const QUEUES: &[Promise] = &[Promise::OneEnd, Promise::Outages];
 
-/// What nobody sees without the interface, and how to look.
+/// What is invisible without the interface, and how to check it.
 const INVISIBLE: [(&str, &str, &str); 3] = [
     (
         POLICIES,
@@ -70,21 +70,20 @@ fn policies(queues: &[ManagedQueue]) -> Finding {
         .remedy("exclude the queues of the service from the policy's pattern, or clear it (`rabbitmqctl clear_policy NAME`, `clear_operator_policy`)")
 }
 
-/// What the policies of a queue change for the worse.
+/// The harm that a queue's policies do.
 fn fault_of_policies(queue: &ManagedQueue) -> Option<String> {
     let number = |value: Option<&Value>| value.and_then(Value::as_i64);
     let lowers = |limit: i64| number(queue.arguments.get("x-delivery-limit")).is_some_and(|own| limit < own);
-    // Of both limits, the lower one counts. The collector's queue has one that is never reached.
+    // The lower of the two limits counts. The collector's queue has one that is never reached.
     let limit = number(queue.definition.get("delivery-limit")).filter(|limit| lowers(*limit));
-    // The queue of dead letters has no other one behind it.
+    // No other queue backs up the queue of dead letters.
     let is_kept = queue.arguments.contains_key("x-dead-letter-exchange");
     let does = if is_kept { "dead-letters" } else { "drops" };
     let set = |key: &str| queue.definition.get(key);
     let faults = [
         limit.map(|limit| format!("delivery-limit {limit}: the broker {does} what comes back so often")),
         set("message-ttl").map(|ttl| format!("message-ttl {ttl}: the broker {does} what waits for longer")),
-        set("expires")
-            .map(|time| format!("expires {time}: the broker deletes the queue when nobody uses it")),
+        set("expires").map(|time| format!("expires {time}: the broker deletes the queue when it is unused")),
     ];
     let faults: Vec<String> = faults.into_iter().flatten().collect();
     if faults.is_empty() {
@@ -203,7 +202,7 @@ mod tests {
             management.queues[0].definition = object(&value);
         };
         assert_eq!(wrong(|_| {}), []);
-        // What the arguments of the queues already say, or is higher, does no harm.
+        // A value that the queue's arguments already have, or a higher one, does no harm.
         for harmless in [json!({"delivery-limit": 1000}), json!({"dead-letter-exchange": "x"}), json!({})] {
             assert_eq!(wrong(|at| policy(at, harmless.clone())), []);
         }

@@ -13,7 +13,7 @@ use crate::{
     postgres::{Database, endpoints as store},
 };
 
-/// The first byte of a [`Position`]. Another one is of another version of the service.
+/// The first byte of a [`Position`]. Other versions of the service use another one.
 const POSITION_VERSION: u8 = 1;
 
 /// At most `limit` of the endpoints of a company, or of all, by company and id, and where the next page begins. With

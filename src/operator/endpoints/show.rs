@@ -20,7 +20,7 @@ use crate::{
     settings::Webhook,
 };
 
-/// How far back the deliveries of an endpoint are looked at.
+/// How far back the deliveries of an endpoint are counted.
 const RECENT: time::Duration = time::Duration::DAY;
 
 /// Deliveries whose attempts are shown, at most.

@@ -9,13 +9,13 @@ use crate::postgres::operations::{self as store, Claimed, Object, Verdict};
 /// The last step that is judged. Each has ten times as many items as the one before, and after this one all follow.
 const LAST_CANARY: i32 = 100;
 
-/// How long a canary waits for what comes of its replays or resends, from the last one on.
+/// How long a canary waits for the results of its replays or resends, counted from the last one.
 const VERDICT_WAIT: time::Duration = time::Duration::seconds(60);
 
 /// Time between two looks at that.
 const VERDICT_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Judges the canary step that is done: waits for what comes of it, pauses the operation if most of it has failed again, or
+/// Judges the finished canary step: waits for its results, pauses the operation if most of it has failed again, or
 /// lets the next step begin. Returns the time until it is to be judged again, if it has to wait.
 ///
 /// # Errors

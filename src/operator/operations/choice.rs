@@ -1,4 +1,4 @@
-//! Which items an operation has. They are read newest first, in portions, and worked on the other way round.
+//! Which items an operation has. They are read newest first, in portions, and worked on oldest first.
 
 use std::collections::HashMap;
 
@@ -16,13 +16,13 @@ use crate::{
 /// Dead letters that one transaction adds to a plan.
 const PORTION: u32 = 2_000;
 
-/// The same of deliveries, and of what was chosen one by one.
+/// The same for deliveries, and for items chosen one by one.
 const SMALL_PORTION: u32 = 500;
 
 /// Items in portions, and where the next one begins.
 type Portion = (Vec<NewItem>, Option<Cursor>);
 
-/// Adds what was chosen to a new operation, and returns how many these are.
+/// Adds the chosen items to a new operation, and returns their number.
 pub(super) async fn add(database: &Database, operation: Uuid, chosen: &Chosen) -> Result<i64, sqlx::Error> {
     let plan = Plan { database, operation };
     match chosen {
@@ -74,7 +74,7 @@ struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// Also those that do not exist: what comes of them says so.
+    /// Including those that do not exist: their outcome says so.
     async fn add_keys(
         &self,
         keys: &[Key],

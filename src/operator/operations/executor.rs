@@ -1,7 +1,7 @@
 //! Works on operations, window by window: each is marked, published and settled before the next one begins.
 //!
-//! A window that was marked and not settled, because the process died, is published again by the next owner. That does
-//! no harm: an event or delivery takes effect once. Nothing is marked twice.
+//! If the process dies between marking and settling, the next owner publishes the window again. That is harmless: an
+//! event or delivery takes effect once. Nothing is marked twice.
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -13,6 +13,7 @@ use super::{
         audit::{Actor, Via},
         dead_letters::{self, Recording},
         rate_limit::RateLimit,
+        wake_up::{self, WakeUpError},
     },
     Action, WRONG_STATE,
     canary::judge,
@@ -39,10 +40,10 @@ const WINDOW_BYTES: i64 = 8 << 20;
 /// How long an operation belongs to its owner after the last window.
 const LEASE: Duration = Duration::from_secs(30);
 
-/// Skipped: the database refuses to change it, for example because somebody keeps it locked.
+/// Skipped: the database refuses to change it, for example because another session keeps it locked.
 const REFUSED: &str = "refused";
 
-/// Why work on an operation ended early. It goes on from there.
+/// Why work on an operation ended early. It continues from there.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkError {
     /// The database failed.
@@ -93,6 +94,8 @@ pub struct Executor {
 struct Current {
     operation: Uuid,
     publishes: bool,
+    /// Whether the broker did not take a wake-up. The next window must not wait for it, too.
+    is_unheard: bool,
     limit: Option<RateLimit>,
     /// Items of the next window: halved when one is refused, until the item that is the cause is alone.
     window: usize,
@@ -101,8 +104,7 @@ struct Current {
 /// What follows the first transaction of a step.
 enum Next {
     Window(replay::Window),
-    /// Deliveries are due, apart from these, which have no row.
-    Resent(Vec<(i64, Key)>),
+    Resent(resend::Window),
     Step(Step),
 }
 
@@ -130,7 +132,7 @@ impl Executor {
         self.database.transact(|_| true, async |conn| store::claim(conn, owner, LEASE, wanted).await).await
     }
 
-    /// Lets another process go on with the operation.
+    /// Lets another process continue the operation.
     ///
     /// # Errors
     /// When the database fails; others then wait until the lease has ended.
@@ -143,7 +145,7 @@ impl Executor {
     /// is halved, and an item that is refused alone is left out.
     ///
     /// # Errors
-    /// When the database or the broker is away. Nothing is lost, and the same window is done again.
+    /// When the database or the broker is unreachable. Nothing is lost, and the same window is repeated.
     pub async fn step(&mut self, operation: Uuid) -> Result<Step, WorkError> {
         let window = self.prepare(operation).await?;
         let done = self.do_window(operation, window).await;
@@ -175,7 +177,10 @@ impl Executor {
             async |conn: &mut PgConnection| begin(conn, (operation, owner), max_replays, window).await;
         let window = match self.database.transact(|_| true, begin).await? {
             Next::Window(window) => window,
-            Next::Resent(missing) => {
+            Next::Resent(resend::Window { has_due, missing }) => {
+                if has_due {
+                    self.wake().await;
+                }
                 resend::explain(&self.database, operation, missing).await;
                 return Ok(Step::Worked);
             }
@@ -216,14 +221,12 @@ impl Executor {
         Ok(self.database.transact(|_| true, leave_out).await?)
     }
 
-    /// Connects to the broker, before anything is marked that has to be published.
+    /// Connects to the broker, before anything is marked for publishing.
     ///
     /// # Errors
     /// When the broker cannot be reached.
     pub async fn connect(&mut self) -> Result<(), ConnectError> {
-        if self.publisher.is_none() {
-            self.publisher = Some(Publisher::connect(&self.settings.amqp, "operations").await?);
-        }
+        self.publisher = Some(self.publisher().await?);
         Ok(())
     }
 
@@ -235,6 +238,7 @@ impl Executor {
             self.current = Some(Current {
                 operation,
                 publishes: found.is_some_and(|found| found.action == Action::Replay.name()),
+                is_unheard: false,
                 limit: rate.map(|rate| RateLimit::new(Some(rate))),
                 window: WINDOW,
             });
@@ -249,15 +253,39 @@ impl Executor {
         Ok(window)
     }
 
+    /// Wakes worker 2, which would find the deliveries at its next poll.
+    async fn wake(&mut self) {
+        if self.current.as_ref().is_some_and(|current| current.is_unheard) {
+            return;
+        }
+        if let Err(error) = self.try_wake().await {
+            wake_up::failed(&error);
+            if let Some(current) = &mut self.current {
+                current.is_unheard = true;
+            }
+        }
+    }
+
+    async fn try_wake(&mut self) -> Result<(), WakeUpError> {
+        let mut publisher = self.publisher().await?;
+        wake_up::publish(&mut publisher, &self.topology).await?;
+        self.publisher = Some(publisher);
+        Ok(())
+    }
+
+    /// The connection to the broker, which is not used again after an error.
+    async fn publisher(&mut self) -> Result<Publisher, ConnectError> {
+        match self.publisher.take() {
+            Some(publisher) => Ok(publisher),
+            None => Publisher::connect(&self.settings.amqp, "operations").await,
+        }
+    }
+
     async fn publish(&mut self, operation: Uuid, replayables: &[Replayable]) -> Result<Vec<Key>, WorkError> {
         if replayables.is_empty() {
             return Ok(Vec::new());
         }
-        // After an error it is not used again.
-        let mut publisher = match self.publisher.take() {
-            Some(publisher) => publisher,
-            None => Publisher::connect(&self.settings.amqp, "operations").await?,
-        };
+        let mut publisher = self.publisher().await?;
         let recording = Recording { traces: &self.traces, operation: Some(operation) };
         let unpublished =
             dead_letters::publish(&mut publisher, &self.topology, replayables, recording).await?;

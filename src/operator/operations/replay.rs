@@ -1,4 +1,4 @@
-//! A window of replays: which items are marked and published, which are left alone, and what came of each.
+//! A window of replays: which items are marked and published, which are skipped, and the outcome of each.
 
 use std::collections::HashSet;
 
@@ -28,7 +28,7 @@ pub(super) struct Window {
     pub(super) items: Vec<Item>,
     /// Those that are published.
     pub(super) replayables: Vec<Replayable>,
-    /// Those that were left alone, and why.
+    /// Those that were skipped, and why.
     pub(super) skipped: Vec<(i64, &'static str)>,
 }
 

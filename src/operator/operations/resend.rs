@@ -1,5 +1,5 @@
-//! One window of an operation that resends deliveries. It is done in one transaction: nothing is published, because a row that
-//! is due is enough.
+//! One window of an operation that resends deliveries. It is done in one transaction: nothing has to be published, because a row
+//! that is due is enough.
 
 use std::collections::HashMap;
 
@@ -19,7 +19,15 @@ use crate::{
     telemetry::chain,
 };
 
-/// Makes deliveries due and settles their items. Returns those that have no row.
+/// A window that is settled.
+pub(super) struct Window {
+    /// Whether any delivery is due.
+    pub(super) has_due: bool,
+    /// The items without a row.
+    pub(super) missing: Vec<(i64, Key)>,
+}
+
+/// Makes deliveries due and settles their items.
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.
@@ -28,7 +36,7 @@ pub(super) async fn window(
     actor: &Actor,
     operation: Uuid,
     items: &[Item],
-) -> Result<Vec<(i64, Key)>, sqlx::Error> {
+) -> Result<Window, sqlx::Error> {
     let chosen: Vec<(Key, Option<i32>)> =
         items.iter().map(|item| (item.key.clone(), Some(item.tries))).collect();
     let done = deliveries::resend_window(conn, actor, &chosen).await?;
@@ -49,7 +57,7 @@ pub(super) async fn window(
         settled.push(Settled { position: *position, outcome });
     }
     store::settle(conn, operation, &settled).await?;
-    Ok(missing)
+    Ok(Window { has_due: done.values().any(Result::is_ok), missing })
 }
 
 /// Finds out whether items without a row wait for their first attempt or are gone. After the transaction, which has locks. If

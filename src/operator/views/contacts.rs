@@ -29,7 +29,7 @@ pub fn contact(contact: &Contact, sight: Sight) -> Value {
     Value::Object(object)
 }
 
-/// The value of a field as it may be shown; empty if there is none.
+/// The value of a field as it may be shown; empty without a value.
 #[must_use]
 pub fn value(contact: &Contact, field: Field, sight: Sight) -> String {
     match (sight, field, contact.values.get(field)) {

@@ -3,17 +3,14 @@
 use serde_json::{Value, json};
 
 use super::{Sight, bytes, moment};
-use crate::operator::{
-    audit::Entry,
-    dead_letters::{self, DeadLetter, Note},
-};
+use crate::operator::dead_letters::{self, Shown};
 
-/// A dead letter as [`dead_letter`] shows it, with the message as it is. For somebody who can read the database anyway.
+/// A dead letter as [`dead_letter`] shows it, with the message as it is. For callers who can read the database anyway.
 ///
 /// # Errors
 /// When it cannot be written as JSON.
-pub fn whole(dead_letter: &DeadLetter, changes: &[Entry], note: Option<&Note>) -> serde_json::Result<Value> {
-    let mut value = self::dead_letter(dead_letter, changes, note, Sight::Masked)?;
+pub fn whole(shown: &Shown) -> serde_json::Result<Value> {
+    let (mut value, dead_letter) = (dead_letter(shown, Sight::Masked)?, &shown.dead_letter);
     if let Value::Object(members) = &mut value {
         members.extend([
             ("properties".to_owned(), dead_letter.properties.clone()),
@@ -29,12 +26,7 @@ pub fn whole(dead_letter: &DeadLetter, changes: &[Entry], note: Option<&Note>) -
 ///
 /// # Errors
 /// When it cannot be written as JSON.
-pub fn dead_letter(
-    dead_letter: &DeadLetter,
-    changes: &[Entry],
-    note: Option<&Note>,
-    sight: Sight,
-) -> serde_json::Result<Value> {
+pub fn dead_letter(Shown { dead_letter, changes, note }: &Shown, sight: Sight) -> serde_json::Result<Value> {
     let mut value = serde_json::to_value(&dead_letter.summary)?;
     let Value::Object(members) = &mut value else { return Ok(value) };
     members.extend([

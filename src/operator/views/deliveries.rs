@@ -1,4 +1,4 @@
-//! Deliveries, their requests and attempts. Secrets in headers and queries were removed before.
+//! Deliveries, their requests and attempts. Secrets in headers and queries have already been removed.
 
 use serde_json::{Map, Value, json};
 use time::format_description::well_known::Rfc3339;

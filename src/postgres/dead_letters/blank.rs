@@ -1,4 +1,5 @@
-//! Nothing of an erased person is kept in a dead letter: what arrives after the erasure is stored without its contents.
+//! Keeps erased people out of dead letters: a message about one that arrives after the erasure is stored without its
+//! contents.
 
 use std::{
     collections::BTreeSet,
@@ -18,24 +19,24 @@ use crate::{
         trigger::fired,
         value::phone::{Region, Regions},
     },
-    postgres::{ledger, suppressions},
+    postgres::{clock, ledger, suppressions},
 };
 
 /// A dead letter without a company is compared with the erased people of at most this many companies. If there are more, it
 /// loses its contents.
 const MAX_COMPANIES: usize = 1_000;
 
-/// How often an identifier is looked up in one transaction. It takes a fraction of a second. A dead letter that needs more, alone,
-/// loses its contents.
+/// Maximum number of lookups of identifiers in one transaction, which take a fraction of a second. A single dead letter that
+/// needs more loses its contents.
 const MAX_LOOKUPS: usize = 20_000;
 
-/// The same for a batch, which several transactions store. It takes some seconds.
+/// The same for a batch, which several transactions store: some seconds.
 const MAX_LOOKUPS_OF_BATCH: usize = 10 * MAX_LOOKUPS;
 
-/// Searching so many bytes takes as long as a lookup.
+/// Searching this many bytes takes as long as a lookup.
 const BYTES_OF_LOOKUP: usize = 256;
 
-/// What it takes to recognize an erased person.
+/// What is needed to recognize an erased person.
 #[derive(Clone, Copy)]
 pub struct Recognition<'a> {
     /// Setting `contacts.suppression_pepper`.
@@ -46,7 +47,7 @@ pub struct Recognition<'a> {
     pub budget: &'a SearchBudget,
 }
 
-/// How many lookups are left for a batch, so that a flood of what takes long to search does not hold up what comes after it.
+/// How many lookups are left for a batch, so that a flood of expensive messages does not hold up those behind it.
 #[derive(Debug)]
 pub struct SearchBudget(AtomicUsize);
 
@@ -63,7 +64,7 @@ impl SearchBudget {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Returns what a try has spent that did not fail because of the batch: the next one must not find less.
+    /// Returns the lookups of a try that failed for another reason than the batch: the next try must not have fewer.
     pub fn restore(&self, left: usize) {
         self.0.store(left, Ordering::Relaxed);
     }
@@ -78,8 +79,8 @@ impl SearchBudget {
 }
 
 /// Blanks the dead letters that name a person who has been erased since their message was written, and those that take too long
-/// to be searched, and returns how many these are. Messages from after the last erasure of their company are not searched.
-/// `None` if they are too many to be searched in one transaction, which is then lost. One is never too many.
+/// to search; returns the number of the latter. Messages from after the last erasure of their company are not searched.
+/// `None` if one transaction cannot search all of them; it is then lost. A single one is always accepted.
 ///
 /// Call it late, before dead letters are locked and inserted: an erasure waits for the caller's transaction from here on, and
 /// then finds them.
@@ -99,9 +100,11 @@ pub async fn blank(
     if erasures.is_empty() {
         return Ok(Some(0));
     }
+    let now = clock::now(conn).await?;
     let (mut unsearched, mut lookups, mut searches) = (0, 0, Vec::new());
     for new in dead_letters {
-        let time = new.time();
+        // A time that has not come yet says nothing.
+        let time = new.time().filter(|time| *time <= now);
         let is_of = |company: &CompanyId| new.company.is_empty() || new.company == company.as_str();
         let concerned = erasures.iter().filter(|(company, at)| is_of(company) && is_before(time, *at));
         let mut companies: Vec<(Region, &CompanyId)> =
@@ -113,7 +116,7 @@ pub async fn blank(
         let mut left = MAX_LOOKUPS;
         let may_search = companies.len() <= MAX_COMPANIES && !recognition.budget.is_spent();
         let identifiers = if may_search { identifiers(new, &companies, &mut left) } else { None };
-        // What it takes to find out that one is too large counts as well.
+        // Finding out that one is too large counts as well.
         lookups += if may_search && identifiers.is_none() { MAX_LOOKUPS } else { MAX_LOOKUPS - left };
         searches.push((new, time, identifiers));
         if lookups > MAX_LOOKUPS && searches.len() > 1 {
@@ -150,7 +153,7 @@ async fn has_contents(conn: &mut PgConnection, new: &NewDeadLetter) -> Result<bo
     .await
 }
 
-/// Logs that so many messages lost their contents although they may name nobody.
+/// Logs how many messages lost their contents although they may name nobody.
 pub fn log_unsearched(component: &str, messages: usize) {
     if messages > 0 {
         warn!(
@@ -189,13 +192,13 @@ fn identifiers(
 }
 
 impl NewDeadLetter {
-    /// When the message was written, by its own words, but not later than it was known.
+    /// When the message was written, by its own time, but not later than it became known.
     fn time(&self) -> Option<OffsetDateTime> {
         let time = fired::time_of(&self.body).map(to_micros)?;
         Some(self.known_at.map_or(time, |known_at| time.min(known_at)))
     }
 
-    /// Removes what the sender wrote, but for the trigger's name. The meaning, a hash, recognizes a redelivery.
+    /// Removes what the sender wrote, except the trigger's name. The meaning, a hash, recognizes a redelivery.
     fn blank(&mut self) {
         self.body = Bytes::new();
         self.properties = String::from("{}");

@@ -1,5 +1,5 @@
-//! An edited event takes the place of its dead letter. It is a dead letter of its own from the start, which is being
-//! replayed: so it is never lost, and fails or succeeds like any replay.
+//! An edited event replaces its dead letter. It starts as a dead letter of its own that is being replayed, so it is
+//! never lost, and fails or succeeds like any replay.
 
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -12,7 +12,7 @@ use crate::domain::event::Key;
 pub struct Edited<'a> {
     /// The id of its dead letter.
     pub id: Uuid,
-    /// The event. It has failed for the reason of the original so far.
+    /// The event. So far, it has failed for the original's reason.
     pub new: &'a NewDeadLetter,
     /// The dead letter that was edited.
     pub original: Uuid,
@@ -54,7 +54,7 @@ pub async fn insert_edited(conn: &mut PgConnection, edited: &Edited<'_>) -> Resu
     Ok(())
 }
 
-/// Resolves an open dead letter of stage upsert because the edited one `by` takes its place. `false`, without a change, if
+/// Resolves an open dead letter of stage upsert because the edited one `by` replaces it. `false`, and no change, if
 /// it is no longer open.
 ///
 /// # Errors

@@ -90,7 +90,7 @@ pub struct Filter {
     pub until: Option<OffsetDateTime>,
     /// In any of these states.
     pub states: Vec<State>,
-    /// The maximum number of keys; the newest are kept. Pages have a limit of their own.
+    /// The maximum number of keys; the newest are kept. Pages have their own limit.
     pub limit: Option<i64>,
 }
 

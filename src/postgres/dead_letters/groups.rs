@@ -55,8 +55,8 @@ pub struct Note {
     pub written_at: OffsetDateTime,
 }
 
-/// At most `limit` of the groups that match, the one that failed last first, from the one after `before`. Only unsettled
-/// dead letters count, whatever the states of the filter. Reason, stage, trigger, endpoint and text are those of the latest
+/// At most `limit` of the groups that match, the most recent failure first, from the one after `before`. Only unsettled
+/// dead letters count, regardless of the filter's states. Reason, stage, trigger, endpoint and text are those of the latest
 /// dead letter, which the others share.
 ///
 /// # Errors
@@ -70,7 +70,7 @@ pub async fn groups(
     let (before_at, before_signature) = before.unzip();
     let company = filter.company.as_deref().map(without_nul);
     let trigger = filter.trigger.as_deref().map(without_nul);
-    // Looking at the latest of each group is needless if only so many are wanted, whatever they are.
+    // Looking at the latest of each group is needless if any groups will do.
     let is_narrowed = filter.reason.is_some()
         || filter.stage.is_some()
         || trigger.is_some()

@@ -1,4 +1,4 @@
-//! What an operation asks before it replays, and when it goes on after a crash.
+//! What an operation checks before it replays, and when it continues after a crash.
 
 use sqlx::PgConnection;
 
@@ -25,7 +25,7 @@ pub async fn looping(conn: &mut PgConnection, keys: &[Key], limit: i32) -> Resul
     .await
 }
 
-/// Those of these dead letters that were not replayed as often as this: somebody has replayed them since.
+/// Those of these dead letters whose number of replays differs: somebody has replayed them since.
 ///
 /// # Errors
 /// When the database fails.

@@ -1,4 +1,4 @@
-//! Puts dead letters back that were exported.
+//! Inserts exported dead letters again.
 
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -32,7 +32,7 @@ pub struct PutBack<'a> {
     pub difference: Option<&'a Value>,
 }
 
-/// Inserts a dead letter, unless it, or another one of the same message, is there. Returns whether it was inserted.
+/// Inserts a dead letter, unless it, or another one of the same message, exists. Returns whether it was inserted.
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.

@@ -1,5 +1,5 @@
-//! An event has one end: it is applied, or it is a dead letter. The ledger decides which, see
-//! [`crate::postgres::ledger::insert`]; this file makes the dead letters follow.
+//! An event ends once: it is applied, or it is a dead letter. The ledger decides which, see
+//! [`crate::postgres::ledger::insert`]; this file updates the dead letters accordingly.
 
 use std::collections::HashSet;
 
@@ -25,7 +25,7 @@ pub struct Message<'a> {
     pub meaning: &'a [u8; 32],
 }
 
-/// Leaves out the dead letters of messages that have another end: their event was applied with the same meaning, or is
+/// Leaves out the dead letters of messages that have ended otherwise: their event was applied with the same meaning, or is
 /// about a person who has been erased.
 #[must_use]
 pub fn without_ended(dead_letters: Vec<NewDeadLetter>, ends: &Ends<'_>) -> Vec<NewDeadLetter> {
@@ -75,7 +75,7 @@ pub async fn lock_refusals(conn: &mut PgConnection, events: &[EventKey<'_>]) -> 
     .map(drop)
 }
 
-/// Locks these rows like [`lock_refusals`], but for those that others have locked. Returns the events of these.
+/// Locks these rows like [`lock_refusals`], except those that others have locked. Returns the events of the skipped rows.
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.
@@ -100,8 +100,8 @@ pub(super) async fn lock_free_refusals(
     .await
 }
 
-/// Lets the ledger forget that these events were refused, once their dead letters are deleted, unless there is another one
-/// of the same event: if it was discarded and the event is applied after all, it must be found. The caller has locked the
+/// Lets the ledger forget that these events were refused, once their dead letters are deleted, unless another one
+/// of the same event exists: if it was discarded and the event is applied after all, it must be found. The caller has locked the
 /// rows before it deleted the dead letters.
 ///
 /// # Errors
@@ -128,7 +128,7 @@ pub async fn forget_refusals(conn: &mut PgConnection, events: &[EventKey<'_>]) -
     Ok(())
 }
 
-/// Resolves the dead letters of messages that have another end now, in the transaction that ends them. Also finds those
+/// Resolves the dead letters of messages that this transaction ends otherwise. Also finds those
 /// that were discarded before, and those without a company.
 ///
 /// # Errors
@@ -188,8 +188,8 @@ pub async fn lock_discarded(
     Ok(discarded.filter_map(|row| Some((row.dead_letter_id, row.meaning.try_into().ok()?))).collect())
 }
 
-/// Locks the open dead letters that messages have already, but waits for nobody. Takes out, and returns, the
-/// messages whose dead letter somebody else has locked: nothing but its counts would change. A message without its contents
+/// Locks the open dead letters that messages already have, without waiting. Takes out, and returns, the
+/// messages whose dead letter another session has locked: only its counts would change. A message without its contents
 /// stays, because the contents of its dead letter must go.
 ///
 /// # Errors

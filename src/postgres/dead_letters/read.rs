@@ -86,7 +86,7 @@ pub struct DeadLetter {
     pub contact_id: Option<Uuid>,
     /// The dead letter whose edited event this is.
     pub edited_from: Option<Uuid>,
-    /// The edited event that took its place.
+    /// The edited event that replaced it.
     pub superseded_by: Option<Uuid>,
     /// What the edit changed. Personal data.
     pub difference: Option<serde_json::Value>,

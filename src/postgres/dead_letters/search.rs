@@ -1,7 +1,7 @@
-//! Listings of dead letters, and those whose message, trigger or event id has a text in it.
+//! Lists dead letters, optionally those with a text in their message, trigger or event id.
 //!
-//! No index finds a part of a text: one would cost every dead letter more than its row. So a search looks at so many of the dead
-//! letters that match otherwise, newest first, and goes on from there when it is asked to.
+//! No index finds a substring: it would cost every dead letter more than its row. So a search reads a limited number
+//! of the dead letters that match otherwise, newest first, and continues from there on request.
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -17,14 +17,14 @@ use crate::{
     postgres::planning,
 };
 
-/// Dead letters that one search looks at.
+/// Dead letters that one search reads.
 const MAX_SEARCHED: i64 = 10_000;
 
 /// Where a search ended before the last dead letter.
 type End = (OffsetDateTime, Uuid);
 
 /// At most `limit` of the dead letters that match, newest first, from the one after `before`, and where the search for a text
-/// ended, if it read so much that it did not come to the last one.
+/// stopped, if it had read enough before the last one.
 ///
 /// # Errors
 /// When the database fails.
@@ -36,14 +36,14 @@ pub async fn list(
 ) -> Result<(Vec<Summary>, Option<End>), sqlx::Error> {
     let (unsettled, settled): (Vec<State>, Vec<State>) =
         filter.states.iter().partition(|state| State::UNSETTLED.contains(state));
-    // Each kind has an index of its own.
+    // Each kind has its own index.
     let (mut found, mut end) = (Vec::new(), None);
     for states in [unsettled, settled].into_iter().filter(|states| !states.is_empty()) {
         let filter = Filter { states, ..filter.clone() };
         if filter.text.is_some() {
             let (more, ended) = of_kind(conn, &filter, before, limit).await?;
             found.extend(more);
-            // Nothing older has been searched in both.
+            // Older ones have not been searched in both.
             end = end.max(ended);
         } else {
             found.extend(list_of_kind(conn, &filter, before, limit).await?);
@@ -55,7 +55,7 @@ pub async fn list(
     Ok((found, end))
 }
 
-/// At most `limit` of the dead letters that match, newest first, after `before`, and where the search ended if it had to. The
+/// At most `limit` of the dead letters that match, newest first, after `before`, and where the search stopped, if it did. The
 /// states of the filter are all unsettled ones, or all settled ones.
 async fn of_kind(
     conn: &mut PgConnection,

@@ -1,5 +1,5 @@
-//! What operators do to dead letters: replay and discard. The delivery of a dead letter of stage webhook must change
-//! in the same transaction: the caller locks it first ([`unsettled_deliveries`]) and calls `postgres::deliveries` for it.
+//! Replays and discards dead letters. The delivery of a dead letter of stage webhook must change in the same
+//! transaction: the caller locks it first ([`unsettled_deliveries`]) and calls `postgres::deliveries` for it.
 
 use std::collections::HashMap;
 
@@ -80,7 +80,7 @@ pub async fn deliveries_in(
 /// between, they can be replayed again.
 ///
 /// Returns the marked ones in the order of `keys`. Skips those that are settled, that do not exist, whose contents
-/// were not kept, whose delivery has been delivered, or that were not replayed as often as `replays` says: somebody
+/// were not kept, whose delivery has been delivered, or whose number of replays differs from `replays`: somebody
 /// else has replayed them since.
 ///
 /// # Errors
@@ -150,7 +150,7 @@ pub async fn begin_replay_of_deliveries(
     Ok(())
 }
 
-/// Resolves the dead letters of deliveries that ended well after a replay.
+/// Resolves the dead letters of deliveries that succeeded after a replay.
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.

@@ -1,4 +1,4 @@
-//! One delivery with its request, its attempts, and what it turned into. Nothing here changes a row.
+//! One delivery with its request, its attempts, its dead letter, and the members of a digest. Nothing here changes a row.
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -66,7 +66,7 @@ impl From<Delivery> for Details {
     }
 }
 
-/// One delivery, with its line of a listing. One without a row is found as far as those could be searched.
+/// One delivery, with its line of a listing. One without a row is found only if those could all be searched.
 ///
 /// # Errors
 /// When the database fails.
@@ -77,7 +77,7 @@ pub async fn details(conn: &mut PgConnection, key: &Key) -> Result<Option<(Summa
     if let Some(unsent) = unrecorded_one(conn, key).await? {
         return Ok(Some((Summary::unsent(&unsent), unsent.delivery.into())));
     }
-    // It may have been recorded between the two looks.
+    // It may have been recorded between the two reads.
     with_row(conn, key).await
 }
 

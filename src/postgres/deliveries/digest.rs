@@ -18,7 +18,7 @@ use crate::{
 /// Maximum number of members that one transaction combines in a lane.
 const MAX_MEMBERS: i64 = 500;
 
-/// No further member of a lane is read once their requests are larger, in bytes. A digest has at most 1 MiB.
+/// Once the requests of a lane's members are larger, in bytes, no further one is read. A digest has at most 1 MiB.
 const MAX_BYTES: i64 = 4 << 20;
 
 struct Member {
@@ -131,7 +131,7 @@ impl Row {
 }
 
 /// Inserts the digest, due now, and ends its members. It shows the event of its first member, but has an event key
-/// of its own: its end counts for no chain.
+/// of its own, so its end counts for no chain.
 async fn insert(
     conn: &mut PgConnection,
     members: &[Member],

@@ -74,7 +74,7 @@ impl NewDelivery<'_> {
 /// Inserts deliveries with their first attempts, and schedules the lanes of those that wait: due at once, after the
 /// wait for a retry, or at the end of the digest window.
 ///
-/// Plain inserts, which cost half of those that look for a conflict first. A row that exists already is a unique
+/// Plain inserts, which cost half of those that check for a conflict first. A row that already exists is a unique
 /// violation, and the caller starts over without it, see [`existing`].
 ///
 /// # Errors

@@ -38,7 +38,7 @@ impl Cursor {
 pub struct Visit<'a> {
     /// The lane.
     pub lane: &'a Key,
-    /// Where to go on.
+    /// Where to continue.
     pub after: Cursor,
     /// Maximum number of deliveries.
     pub room: usize,
@@ -59,7 +59,7 @@ pub struct Loaded {
 }
 
 /// Loads due deliveries of these lanes, those that have been due longest first, until their bodies and headers have
-/// `max_bytes`. Passes over those that are `loaded`. Nothing of a lane that `owner` does not own any more, or that an
+/// `max_bytes`. Skips those that are `loaded`, and lanes that `owner` no longer owns or that an
 /// operator has stopped.
 ///
 /// # Errors

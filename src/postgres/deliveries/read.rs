@@ -48,7 +48,7 @@ impl State {
 
 /// Selects deliveries. `None` does not narrow.
 ///
-/// A listing reads by time of creation, or only what is pending. Give `since`, or `states` with nothing but `Pending`;
+/// A listing reads by time of creation, or only pending ones. Give `since`, or `states` with only `Pending`;
 /// otherwise every delivery is read.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
@@ -185,7 +185,7 @@ impl Summary {
 /// # Errors
 /// When the database fails.
 pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<Searched<Summary>, sqlx::Error> {
-    // Before the rows: what gets one in between is listed all the same.
+    // Before the rows: a delivery that gets one in between is still listed.
     let Searched { found: unsent, is_complete } = matching_unsent(conn, filter).await?;
     let keys = newest(conn, filter).await?;
     let mut listed = super::summaries(conn, &keys).await?;
@@ -313,7 +313,7 @@ pub async fn matching(
     };
     let unsent = search::search(conn, company, of).await?;
     found.extend(unsent.found);
-    // Those that got a row after the first look.
+    // Those that got a row after the first read.
     if found.is_empty() {
         found = recorded(conn, company, (first, last), limit).await?;
     }

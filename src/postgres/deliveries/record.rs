@@ -34,7 +34,7 @@ pub struct Attempted<'a> {
 /// Records attempts in the caller's transaction, in one statement. Each delivery is in the batch at most once. The owner
 /// of a lane releases it once its attempts are recorded, so a retry schedules no lane.
 ///
-/// Returns the deliveries that are no longer pending, or that were attempted by another process meanwhile: they stay as
+/// Returns the deliveries that are no longer pending, or that another process has attempted in the meantime: they stay as
 /// they are, and this outcome is not recorded.
 ///
 /// # Errors

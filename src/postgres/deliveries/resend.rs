@@ -90,7 +90,7 @@ pub async fn lock_rows(conn: &mut PgConnection, keys: &[Key]) -> Result<(), sqlx
 pub async fn lock(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Locked>, sqlx::Error> {
     lock_rows(conn, keys).await?;
     let (companies, ids) = key_columns(keys);
-    // Reads after the locks, because what it waited for may have changed everything.
+    // Reads after the locks, because the transaction it waited for may have changed everything.
     let rows = sqlx::query!(
         r#"SELECT d.company_id, d.delivery_id, d.state, d.fault, d.newest_only, d.trigger_name, d.event_id, d.source,
                coalesce(p.attempts, d.attempts) AS "attempts!", coalesce(p.due_at <= now() AND EXISTS (SELECT FROM processes live

@@ -1,8 +1,8 @@
-//! Reads deliveries by time, slice by slice from the newest one, and stops after so many rows.
+//! Reads deliveries by time, in slices from the newest one, and stops after a number of rows.
 //!
-//! There is no index by time alone, by endpoint, or by anything else that people filter by: every delivery would pay for it. What
-//! is there (BRIN) finds a slice of time. So a search that finds little ends by the rows that it has read, and goes on from there
-//! when it is asked to, instead of taking longer the more there is.
+//! No index exists by time alone, by endpoint, or by other filters: every delivery would pay for it. A BRIN index
+//! finds a slice of time. So a search that finds little stops after the rows it has read and continues on request,
+//! instead of taking longer the more rows there are.
 
 use std::cmp::Reverse;
 
@@ -23,7 +23,7 @@ use crate::{
 /// Rows of a slice. One that has more is read again in parts.
 const MAX_SLICE: i64 = 5_000;
 
-/// After so many rows a search ends with the slice that it is in.
+/// After this many rows a search ends with its current slice.
 const MAX_READ: i64 = 15_000;
 
 /// Deliveries that wait and that one search looks up: each by itself, so they cost more than those of a slice.
@@ -38,7 +38,7 @@ const SHORTEST: Duration = Duration::milliseconds(1);
 /// How much longer or shorter a slice becomes.
 const FACTOR: i32 = 8;
 
-/// Later than any delivery, whatever the clock that its time is from.
+/// Later than any delivery, by any clock.
 const AHEAD: Duration = Duration::days(366);
 
 /// A delivery that matches.
@@ -61,7 +61,7 @@ pub struct Matching {
 pub struct Slices {
     /// The deliveries that match, newest first.
     pub found: Vec<Matching>,
-    /// Everything since then was searched, unless there were more than were asked for.
+    /// Everything since then was searched, unless more matched than requested.
     pub searched_to: OffsetDateTime,
     /// Whether that is the beginning of the time to search.
     pub is_complete: bool,
@@ -104,7 +104,7 @@ pub async fn by_slices(
     }
 }
 
-/// How much longer the next slice may be than one that had so many rows, to have half as many as one may have. An empty one says
+/// How much longer the next slice may be than one that had this many rows, to have half of the maximum. An empty one says
 /// nothing if those after it are known to have many.
 fn growth(rows: i64, is_crowded: bool) -> i32 {
     match rows {
@@ -115,7 +115,7 @@ fn growth(rows: i64, is_crowded: bool) -> i32 {
 }
 
 /// At most `most` of the deliveries that match, as [`super::list`] lists them, and where the search ended, if it did not reach
-/// `since`. It looks at pending ones alone if no others match, and otherwise slice by slice.
+/// `since`. It reads only pending ones if no others match, and otherwise slice by slice.
 ///
 /// # Errors
 /// When the database fails.
@@ -126,7 +126,7 @@ pub async fn search(
     since: OffsetDateTime,
     most: usize,
 ) -> Result<(Searched<Summary>, Option<(OffsetDateTime, Uuid)>), sqlx::Error> {
-    // Before the rows: what gets one in between is listed all the same.
+    // Before the rows: a delivery that gets one in between is still listed.
     let Searched { found: mut unsent, is_complete } = matching_unsent(conn, filter).await?;
     let (keys, end) = if filter.states.as_deref() == Some(&[State::Pending]) {
         let limit = i64::try_from(most).unwrap_or(i64::MAX);

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::Filter;
 use crate::domain::event::Key;
 
-/// The delivery that a search looked at last.
+/// The last delivery that a search read.
 pub(super) type End = (OffsetDateTime, Uuid);
 
 /// The keys of at most `limit` of the pending deliveries that match and have a row, newest first; and where the search ended, if it

@@ -1,7 +1,7 @@
 //! Events to publish: how they are packed, and the rows of one transaction.
 //!
-//! `MessagePack` with the names of the fields, so that during an upgrade an older process can read what a newer one
-//! wrote, and the other way round: unknown fields are ignored, and a new field must be optional.
+//! The format is `MessagePack` with field names, so that during an upgrade older and newer processes can read each
+//! other's rows: unknown fields are ignored, and a new field must be optional.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -30,7 +30,7 @@ pub struct Committed {
 }
 
 /// Inserts events, one row for each company, and returns the rows that the process `owner` must publish. Without an
-/// owner there are none: any process publishes them. `batch` is the transaction's.
+/// owner the result is empty: any process publishes them. `batch` is the transaction's.
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.

@@ -26,7 +26,7 @@ use crate::{
     postgres::{columns::column, endpoints::LaneRow},
 };
 
-/// A row has no further request once they are larger, in bytes. Whoever reads rows holds one of them in memory.
+/// Once a row's requests are larger, in bytes, it gets no further one. A reader holds one row in memory.
 const MAX_BODY: usize = 4 << 20;
 
 /// The webhooks that one transaction committed for one company: one row, or several if they are large.
@@ -35,7 +35,7 @@ pub struct Requests {
     pub key: EffectsKey,
     /// The process that is to send them.
     pub owner: Option<Uuid>,
-    /// Its deliveries. None of them has a row of its own.
+    /// Its deliveries. None of them has its own row.
     pub deliveries: Vec<Delivery>,
     /// It was written or taken after that.
     pub since: Instant,
@@ -122,7 +122,7 @@ pub async fn revoked(
     )
     .fetch_all(&mut *conn)
     .await?;
-    // Whoever takes rows, or releases those of dead processes, skips a locked one. Its owner may release it, but it is taken
+    // Taking rows, or releasing those of dead processes, skips a locked one. Its owner may release it, but it is taken
     // only after this commit, and then without the deliveries that have a row.
     let still_has = |row: &Held<'_>| {
         let same = found.iter().find(|one| one.batch == row.key.batch && one.company_id == row.key.company);
@@ -201,7 +201,7 @@ impl Part for Delivery {
     }
 }
 
-/// A delivery as it is stored. The row has the company. It has neither a fault nor terms: such a delivery is not sent
+/// A delivery as it is stored. The row has the company. It has neither a fault nor terms: a delivery with these is not sent
 /// straight from memory.
 #[derive(Serialize, Deserialize)]
 struct Packed<'a> {
@@ -323,7 +323,7 @@ mod tests {
     fn large_batches_are_split() {
         let mib = 1 << 20;
         let sizes = [("b", 3), ("a", 3), ("b", 2), ("a", 1), ("b", 1), ("b", 9), ("b", 1)];
-        // Without what is not part of the body.
+        // Without fields that are not part of the body.
         let small = |size: usize| size * mib - 100;
         let deliveries = (1..).zip(sizes).map(|(id, (company, size))| delivery(company, id, small(size)));
         let batch = Uuid::now_v7();

@@ -1,4 +1,4 @@
-//! Searches the deliveries that are to be sent, for operators. Nothing here claims, changes or locks a row.
+//! Searches the unsent deliveries, for operators. Nothing here claims, changes or locks a row.
 
 use futures_util::TryStreamExt as _;
 use sqlx::PgConnection;
@@ -9,7 +9,7 @@ use crate::domain::webhook::delivery::Delivery;
 /// Maximum number of rows that [`search`] reads.
 const MAX_SEARCHED: i64 = 1_000;
 
-/// It reads no further row once they are larger, in bytes.
+/// Once the rows are larger, in bytes, it reads no further one.
 const MAX_SEARCHED_BYTES: i64 = 16 << 20;
 
 /// A delivery that is to be sent and may have no row yet.
@@ -20,7 +20,7 @@ pub struct Unsent {
     pub is_owned: bool,
 }
 
-/// What was found among the deliveries that are to be sent.
+/// The result of a search among unsent deliveries.
 pub struct Searched<T> {
     /// What was found.
     pub found: Vec<T>,
@@ -39,7 +39,7 @@ pub async fn search<T>(
     company: Option<&str>,
     of: impl Fn(Unsent) -> Option<T>,
 ) -> Result<Searched<T>, sqlx::Error> {
-    // The primary key has the rows of a company by age, an index of its own those of all. A body is not read for its length.
+    // The primary key has one company's rows by age, a separate index everybody's. A body is not read for its length.
     let mut rows = sqlx::query!(
         r#"SELECT company_id AS "company_id!", owner IS NOT NULL AS "is_owned!", CASE WHEN before < $3 THEN body END AS body
          FROM (

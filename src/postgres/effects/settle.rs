@@ -1,4 +1,4 @@
-//! What the owner of rows does with them once it has worked on them. Nobody waits for a row that somebody has locked.
+//! Settles rows on behalf of their owner. Nothing waits for a locked row.
 
 use std::time::Duration;
 
@@ -101,7 +101,7 @@ pub async fn put_back(
 }
 
 /// Releases rows of `owner` like [`put_back`], after half of their age, but at least `least` and at most an hour, so that
-/// what fails for long is tried ever more rarely.
+/// what keeps failing is retried less and less often.
 ///
 /// # Errors
 /// When the database fails.

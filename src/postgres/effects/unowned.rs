@@ -1,4 +1,4 @@
-//! Takes rows that no process owns.
+//! Takes rows that have no owner.
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -8,7 +8,7 @@ use super::{EffectsKey, Kind};
 /// Maximum rows that [`take`] returns. It locks as many, even if fewer have enough parts.
 pub const MAX_TAKEN: usize = 100;
 
-/// No further row is taken once the packed parts are larger, in bytes.
+/// Once the packed parts are larger, in bytes, no further row is taken.
 pub const MAX_TAKEN_BYTES: usize = 16 << 20;
 
 /// A row that the caller has taken.

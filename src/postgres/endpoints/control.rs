@@ -1,4 +1,4 @@
-//! What operators change about a lane. Each function returns whether it changed anything.
+//! Operators' changes to a lane. Each function returns whether it changed anything.
 
 use sqlx::PgConnection;
 

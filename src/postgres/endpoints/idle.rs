@@ -1,8 +1,8 @@
 //! Removes the rows of endpoints that nobody uses any more.
 //!
-//! A transaction that inserts a delivery first makes sure that its endpoint has a row, in the same transaction, and notes the time
-//! ([`super::register`]). Worker 1 remembers for some hours that it did so, and no longer, so a row that was not used for
-//! days has no delivery on its way. Deliveries that outlived their retention still need theirs.
+//! A transaction that inserts a delivery first ensures that its endpoint has a row, and notes the time
+//! ([`super::register`]). Worker 1 remembers that for some hours only, so a row not used for days has no delivery on
+//! its way. Deliveries that outlived their retention still need theirs.
 
 use sqlx::{Connection as _, PgConnection};
 use time::{Duration, OffsetDateTime};
@@ -16,7 +16,7 @@ use crate::{
 /// Rows of one page.
 const PAGE_SIZE: i64 = 1_000;
 
-/// How much longer than deliveries endpoints stay. More than worker 1 remembers an endpoint for, and than the clocks of
+/// How much longer endpoints stay than deliveries: longer than worker 1 remembers an endpoint, and than the clocks of
 /// two processes differ.
 const MARGIN: Duration = Duration::days(2);
 

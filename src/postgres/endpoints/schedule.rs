@@ -1,8 +1,8 @@
-//! The schedule of lanes: which of them need an owner, who owns them, and until when nobody needs to look at them.
+//! The schedule of lanes: which need an owner, who owns them, and until when nobody needs to look at them.
 //!
-//! `next_due_at` may be too early, never too late. A claim sets it to infinity, whoever makes a delivery due lowers it, and
-//! the owner lowers it to what is left when it releases the lane; `least` keeps whatever another transaction lowered
-//! meanwhile. So a claim reads only lanes that are due, however many others wait.
+//! `next_due_at` may be too early, never too late. A claim sets it to infinity. Code that makes a delivery due lowers
+//! it. The owner lowers it to the time of its remaining deliveries on release; `least` keeps a lower value from
+//! another transaction. So a claim reads only lanes that are due, however many others wait.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -50,7 +50,7 @@ pub async fn lanes<'a>(
 /// How many lanes a claim takes.
 #[derive(Clone, Copy, Debug)]
 pub struct Turns {
-    /// The turn that comes first. Random, or the last turns would get nothing when there is much to do.
+    /// The turn that comes first. Random, or the last turns would get nothing under load.
     pub first: i32,
     /// Maximum number of lanes of one turn.
     pub per_turn: usize,
@@ -122,8 +122,8 @@ pub async fn schedule(
     Ok(())
 }
 
-/// Stores when the rate limits of these lanes allow the next request, if `owner` still owns them: their next owner goes by
-/// what it has stored itself. Returns those whose rows are locked; nothing is stored of them.
+/// Stores when the rate limits of these lanes allow the next request, if `owner` still owns them: their next owner uses
+/// what it has stored. Returns those whose rows are locked; nothing is stored of them.
 ///
 /// # Errors
 /// When the database fails.
@@ -189,7 +189,7 @@ pub async fn release<'a>(
     .await
 }
 
-/// Releases the lanes of `owner` that it knows nothing of: a claim succeeded, but its answer was lost. `known` are those
+/// Releases lanes that `owner` owns without knowing it: a claim succeeded, but its answer was lost. `known` are those
 /// that it owns. Only the task that claims may call it.
 ///
 /// # Errors

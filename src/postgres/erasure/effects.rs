@@ -1,4 +1,4 @@
-//! Finds what concerns a person in the open effects of a company.
+//! Finds everything about a person in the open effects of a company.
 
 use std::collections::{HashMap, HashSet};
 
@@ -19,7 +19,7 @@ pub(super) const PAGE: i64 = 20;
 /// must be able to settle them meanwhile.
 ///
 /// # Errors
-/// When the database fails, or a row has another format: it may have what must go.
+/// When the database fails, or a row has an unknown format: it may contain what must be removed.
 pub(super) async fn find<P: Part>(
     conn: &mut PgConnection,
     company: &str,
@@ -48,14 +48,14 @@ pub(super) async fn find<P: Part>(
 /// Removes these parts from these rows, and returns their number.
 ///
 /// # Errors
-/// When the database fails, or a row has another format: it may have what must go.
+/// When the database fails, or a row has an unknown format: it may contain what must be removed.
 pub(super) async fn remove<P: Part>(
     conn: &mut PgConnection,
     keys: &[EffectsKey],
     concerns: impl Fn(&P) -> bool,
 ) -> Result<u64, sqlx::Error> {
     let mut keys: Vec<&EffectsKey> = keys.iter().collect();
-    // In the order in which everybody locks them.
+    // In the common lock order.
     keys.sort_unstable();
     let mut removed = 0;
     // One by one: each may have some MiB, and is in memory several times while it is written.
@@ -69,13 +69,13 @@ pub(super) async fn remove<P: Part>(
     Ok(removed)
 }
 
-/// An erasure must not pass over a row that may have what must go.
+/// An erasure must not skip a row that may contain what must be removed.
 fn unreadable(batch: Uuid, kind: Kind) -> sqlx::Error {
     let kind = kind.name();
     sqlx::Error::Decode(format!("batch {batch} ({kind}) of table effects cannot be read").into())
 }
 
-/// Whether a process still has one of these rows to publish, as far as it is known. Reads no bodies, and locks nothing.
+/// Whether a process may still have to publish one of these rows. Reads no bodies, and locks nothing.
 ///
 /// # Errors
 /// When the database fails.
@@ -94,8 +94,8 @@ pub(super) async fn are_in_memory(conn: &mut PgConnection, keys: &[EffectsKey]) 
 }
 
 /// Locks rows to publish of one company, but for those that a live process has in memory, and returns the batches of these: the
-/// process must be able to settle them. A process whose row has expired is buried, because it may only stand still: it must
-/// not publish them when it goes on.
+/// process must be able to settle them. A process whose row has expired is buried, because it may only be suspended: it must
+/// not publish them when it continues.
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.

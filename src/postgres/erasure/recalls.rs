@@ -1,6 +1,6 @@
-//! Recalls of webhooks. A process sends webhooks that it has read before, so removing them from the database is not enough:
-//! every process hears of it with the renewal of its row, and drops what it has read of that company. An erasure waits
-//! until all of them know.
+//! Recalls of webhooks. A process sends webhooks that it has already read, so removing them from the database is not
+//! enough. Every process learns of a recall when it renews its row, and drops what it has read of that company. An
+//! erasure waits until all of them have.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::{
 /// Maximum wait for the processes. Each renews its row within a few seconds, or the row expires.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Time between two looks at them.
+/// Time between two checks.
 const POLL: Duration = Duration::from_millis(100);
 
 /// The recall of what an erasure has removed.
@@ -45,7 +45,7 @@ pub async fn recalls(conn: &mut PgConnection) -> Result<Vec<Recall>, sqlx::Error
     .await
 }
 
-/// Notes, in a transaction that removes webhooks which were to be sent, that processes have to hear of it. Nobody who
+/// Notes, in a transaction that removes webhooks which were to be sent, that processes have to learn of it. Nobody who
 /// finishes the erasure can forget it.
 ///
 /// # Errors

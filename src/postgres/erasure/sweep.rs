@@ -74,7 +74,7 @@ pub struct Sweep<'a> {
     ids: Vec<Uuid>,
     /// The person's events.
     events: &'a Events,
-    /// Rows that came later and only mention the person are about what the person did after coming back.
+    /// Later rows that only mention the person are about what they did after coming back.
     until: Option<OffsetDateTime>,
     /// The deliveries found so far. Their dead letters are removed as well.
     deliveries: HashSet<Uuid>,

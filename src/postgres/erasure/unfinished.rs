@@ -1,5 +1,5 @@
-//! Erasures whose contact is gone while other rows may still be about the person. Each keeps what to search for, until
-//! all is removed and `contact.erased` can be published.
+//! Erasures whose contact is gone while other rows may still be about the person. Each keeps its search terms until
+//! everything is removed and `contact.erased` can be published.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -29,7 +29,7 @@ use crate::{
     postgres::{Database, columns::column, effects::events},
 };
 
-/// Time between two looks at what processes have in memory.
+/// Time between two checks of what processes have in memory.
 const POLL: Duration = Duration::from_millis(100);
 
 /// An erasure that is not finished.
@@ -92,8 +92,8 @@ pub async fn unfinished(
     row.map(Row::read).transpose()
 }
 
-/// The next unfinished erasure that began before `before` and is due at `now`. Nobody else gets it for 5 minutes, and then
-/// for longer from try to try, because each of them searches all tables of the company.
+/// The next unfinished erasure that began before `before` and is due at `now`. No other process gets it for 5 minutes, and then
+/// for longer with each try, because every try searches all tables of the company.
 ///
 /// # Errors
 /// When the database fails, or the row is unreadable.
@@ -149,7 +149,7 @@ impl Row {
 /// last. May be repeated at any time, also by several processes at once. Leaves what the person did after coming back.
 ///
 /// An event that a live process is about to publish from memory cannot be removed. It waits up to `patience` until it is
-/// published and has been searched for once more, and until every process has heard which webhooks it must not send. `None` if
+/// published and has been searched for once more, and until every process knows which webhooks it must not send. `None` if
 /// that was not enough, or if it no longer `goes_on`: then the erasure stays unfinished.
 ///
 /// # Errors
@@ -220,7 +220,7 @@ pub async fn complete(
     Ok(Some(removed))
 }
 
-/// What is known about the person, with what the rest of the history adds.
+/// Everything known about the person, including the rest of the history.
 async fn dossier(
     database: &Database,
     unfinished: &Unfinished,

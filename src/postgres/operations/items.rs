@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// What came of an item, for a filter.
+/// The outcome of an item, for a filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum ItemResult {
@@ -24,7 +24,7 @@ pub enum ItemResult {
     Started,
     /// It was replayed, discarded, restored or resent.
     Done,
-    /// It was left alone.
+    /// It was skipped.
     Skipped,
     /// It was not published, and is open again.
     Failed,
@@ -52,14 +52,14 @@ impl ItemState {
     pub fn all() -> impl Iterator<Item = Self> {
         let letters = Letter::VARIANTS.iter().map(|state| Self::DeadLetter(*state));
         let deliveries = Delivery::VARIANTS.iter().map(|state| Self::Delivery(*state));
-        // What is discarded is so in both.
+        // `discarded` is a state of both.
         letters.chain(deliveries.filter(|state| *state != Self::Delivery(Delivery::Discarded)))
     }
 
     /// The state with this name.
     ///
     /// # Errors
-    /// When there is none; names those that there are.
+    /// When the name is unknown; lists the known ones.
     pub fn parse(name: &str) -> Result<Self, String> {
         let names = || Self::all().map(Self::name).collect::<Vec<_>>().join(", ");
         Self::all().find(|state| state.name() == name).ok_or_else(|| format!("expected one of {}", names()))
@@ -78,7 +78,7 @@ impl ItemState {
 /// Which items of an operation. `None` does not narrow.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ItemFilter {
-    /// By what came of them.
+    /// By their outcome.
     pub result: Option<ItemResult>,
     /// By the state that their dead letter or delivery has now.
     pub state: Option<ItemState>,
@@ -96,9 +96,9 @@ pub struct ListedItem {
     pub id: Uuid,
     /// `started`, `done`, `skipped` or `failed`; `None` while it waits.
     pub outcome: Option<String>,
-    /// Why it was skipped or failed. If it was done, what else there is to know about it.
+    /// Why it was skipped or failed. If it was done, further details.
     pub detail: Option<String>,
-    /// The state of the dead letter or delivery now: after a replay or resend, what came of it.
+    /// The state of the dead letter or delivery now: after a replay or resend, its result.
     pub state: Option<String>,
 }
 
@@ -147,47 +147,29 @@ pub async fn items(
     after: i64,
     limit: i64,
 ) -> Result<Vec<ListedItem>, sqlx::Error> {
-    let (result, state) = (filter.result.map(ItemResult::name), filter.state.map(ItemState::name));
-    match operation.object() {
-        Object::DeadLetter => {
-            sqlx::query_as!(
-                ListedItem,
-                r#"SELECT i.position + $2 AS "position!", i.company_id AS company, i.object_id AS id, i.outcome, i.detail,
-                       dl.state AS "state?"
-                   FROM operation_items i
-                   LEFT JOIN dead_letters dl ON dl.company_id = i.company_id AND dl.dead_letter_id = i.object_id
-                   WHERE i.operation_id = $1 AND i.position > $3 - $2
-                     AND ($5::text IS NULL OR coalesce(i.outcome, 'waiting') = $5) AND ($6::text IS NULL OR dl.state = $6)
-                   ORDER BY i.position LIMIT $4"#,
-                operation.id,
-                operation.total,
-                after,
-                limit,
-                result,
-                state,
-            )
-            .fetch_all(conn)
-            .await
-        }
-        Object::Delivery => {
-            sqlx::query_as!(
-                ListedItem,
-                r#"SELECT i.position + $2 AS "position!", i.company_id AS company, i.object_id AS id, i.outcome, i.detail,
-                       d.state AS "state?"
-                   FROM operation_items i
-                   LEFT JOIN webhook_deliveries d ON d.company_id = i.company_id AND d.delivery_id = i.object_id
-                   WHERE i.operation_id = $1 AND i.position > $3 - $2
-                     AND ($5::text IS NULL OR coalesce(i.outcome, 'waiting') = $5) AND ($6::text IS NULL OR d.state = $6)
-                   ORDER BY i.position LIMIT $4"#,
-                operation.id,
-                operation.total,
-                after,
-                limit,
-                result,
-                state,
-            )
-            .fetch_all(conn)
-            .await
-        }
-    }
+    sqlx::query_as!(
+        ListedItem,
+        r#"SELECT i.position + $2 AS "position!", i.company_id AS company, i.object_id AS id, i.outcome, i.detail,
+               o.state AS "state?"
+           FROM operation_items i
+           LEFT JOIN LATERAL (
+               SELECT state FROM dead_letters
+               WHERE NOT $7 AND company_id = i.company_id AND dead_letter_id = i.object_id
+               UNION ALL
+               SELECT state FROM webhook_deliveries
+               WHERE $7 AND company_id = i.company_id AND delivery_id = i.object_id
+           ) o ON true
+           WHERE i.operation_id = $1 AND i.position > $3 - $2
+             AND ($5::text IS NULL OR coalesce(i.outcome, 'waiting') = $5) AND ($6::text IS NULL OR o.state = $6)
+           ORDER BY i.position LIMIT $4"#,
+        operation.id,
+        operation.total,
+        after,
+        limit,
+        filter.result.map(ItemResult::name),
+        filter.state.map(ItemState::name),
+        operation.object() == Object::Delivery,
+    )
+    .fetch_all(conn)
+    .await
 }

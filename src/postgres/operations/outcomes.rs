@@ -1,4 +1,4 @@
-//! The outcomes of items: they are marked before they are published, and settled afterwards.
+//! The outcomes of items: marked before they are published, settled afterwards.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ pub async fn start(conn: &mut PgConnection, operation: Uuid, positions: &[i64]) 
 }
 
 /// Names the outcome of items near each other. The planner knows nothing of an operation that was planned a moment ago: without the
-/// range, and joined with the positions, it would read all items of the operation again and again.
+/// range, and joined with the positions, it would read all items of the operation each time.
 async fn mark(
     conn: &mut PgConnection,
     operation: Uuid,
@@ -38,12 +38,12 @@ async fn mark(
     Ok(())
 }
 
-/// What came of an item.
+/// The outcome of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was replayed, discarded, restored or resent. There may be something else to know about it.
+    /// It was replayed, discarded, restored or resent. It may have further details.
     Done(Option<&'static str>),
-    /// It was left alone, for this reason.
+    /// It was skipped, for this reason.
     Skipped(&'static str),
     /// It was not published, and is open again.
     Failed,
@@ -67,11 +67,11 @@ impl Outcome {
     }
 }
 
-/// An item and what came of it.
+/// An item and its outcome.
 pub struct Settled {
     /// Its place.
     pub position: i64,
-    /// What came of it.
+    /// Its outcome.
     pub outcome: Outcome,
 }
 

@@ -1,4 +1,4 @@
-//! What the process needs that works on an operation: it claims the operation, takes items, and settles them.
+//! For the process that works on an operation: it claims the operation, takes items, and settles them.
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -13,7 +13,7 @@ use super::{Action, Object};
 pub struct Claimed {
     /// Its id.
     pub id: Uuid,
-    /// Whether it is to go on.
+    /// Whether to continue.
     pub is_running: bool,
     /// What it does.
     pub action: Action,
@@ -107,7 +107,7 @@ pub async fn lock(
     }))
 }
 
-/// Lets another process go on with the operation at once.
+/// Lets another process continue the operation at once.
 ///
 /// # Errors
 /// When the database fails.
@@ -169,14 +169,14 @@ pub async fn next_items(
     Ok(items.collect())
 }
 
-/// What came of the items that an operation has replayed or resent.
+/// The results of the items that an operation has replayed or resent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
     /// Their event was applied, or their delivery delivered.
     pub resolved: i64,
     /// They failed again.
     pub open: i64,
-    /// Nothing is known yet.
+    /// No result yet.
     pub replaying: i64,
 }
 
@@ -226,7 +226,7 @@ pub async fn verdict(
     }
 }
 
-/// Sets the step that follows the one that was judged, `None` for no further one, and pauses the operation if there is a
+/// Sets the step that follows the judged one, `None` for no further one, and pauses the operation if given a
 /// reason.
 ///
 /// # Errors

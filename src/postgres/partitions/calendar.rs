@@ -38,7 +38,7 @@ impl Period {
         }
     }
 
-    /// The reverse of [`Self::suffix`]. `None` if the text is no such suffix.
+    /// The reverse of [`Self::suffix`]. `None` if the text is not a suffix.
     pub(super) fn parse(self, suffix: &str) -> Option<Date> {
         let day = match self {
             Self::Day => suffix.get(6..)?.parse().ok()?,

@@ -8,7 +8,7 @@ use super::{Change, LOCK_TIMEOUT, Table, abandon, given_up, halve};
 /// Pages that one statement reads, as long as that does not take too long.
 const PAGES: i64 = 1_000;
 
-/// A pass through one partition, in portions. It locks nothing but the rows that it deletes.
+/// A pass through one partition, in portions. It locks only the rows that it deletes.
 pub struct Deletion {
     table: &'static Table,
     partition: String,

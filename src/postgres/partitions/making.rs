@@ -1,7 +1,7 @@
-//! Makes partitions.
+//! Creates partitions.
 //!
-//! A new partition is a table of its own first, and then attached, which lets the workers go on. But Postgres locks the
-//! default partition meanwhile, and reads all of it: it might have rows of that time.
+//! A new partition is first a separate table and then attached, which does not stop the workers. But Postgres locks
+//! and reads the whole default partition meanwhile, because it might have rows of that time.
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use time::{Date, Duration};
@@ -11,7 +11,7 @@ use super::{Change, Table, abandon, begin, given_up};
 /// Pages of a default partition that are read under its lock: less than a tenth of a second.
 const MAX_READ: i64 = 8_000;
 
-/// How many days ahead a partition must be to be made beside a larger default partition. Until then nothing is inserted
+/// How many days ahead a partition must be to be created beside a larger default partition. Until then nothing is inserted
 /// that [`forbid`] forbids.
 const AHEAD: Duration = Duration::days(3);
 
@@ -130,7 +130,7 @@ async fn validate(conn: &mut PgConnection, table: &Table, first: Date) -> Result
     Ok(Change::Done)
 }
 
-/// Runs statements in one transaction that nobody waits for for long. They are built from constants and dates.
+/// Runs statements in one transaction that blocks others only briefly. They are built from constants and dates.
 async fn change(conn: &mut PgConnection, statements: &[String]) -> Result<Change, sqlx::Error> {
     let mut transaction = conn.begin().await?;
     if !begin(&mut transaction).await? {

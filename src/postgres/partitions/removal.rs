@@ -1,4 +1,4 @@
-//! Drops partitions, and keeps what is unfinished.
+//! Drops partitions, and keeps their unfinished rows.
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use time::{Date, OffsetDateTime};
@@ -15,7 +15,7 @@ const MAX_MOVED: usize = 5_000;
 /// rows must be looked up elsewhere.
 const PAGES: i64 = 5_000;
 
-/// The unfinished rows of a partition, read in portions without holding anybody up.
+/// The unfinished rows of a partition, read in portions without holding up others.
 pub struct Unfinished {
     began: OffsetDateTime,
     /// Company, delivery, and when it was created.
@@ -66,7 +66,7 @@ impl Unfinished {
     ) -> Result<Change, sqlx::Error> {
         let condition = table.unfinished.unwrap_or("false");
         let (partition, end) = (table.partition(first), self.next_page + self.portion);
-        // The text is built from constants, a date and numbers. A range of pages is no parameter: its type is not known
+        // The text is built from constants, a date and numbers. A range of pages cannot be a parameter: its type is not known
         // to the client. Without OFFSET, Postgres might read the whole index instead, because it is in order.
         let query = format!(
             "SELECT DISTINCT company_id, delivery_id, created_at FROM (
@@ -136,8 +136,8 @@ async fn detach_and_drop(
     }
     if table.unfinished.is_some() {
         let (from, to) = (midnight(first), midnight(table.period.next(first)));
-        // A resend since the reading began is pending, or has failed again. Its delivery is in the same partition. If it
-        // failed again, its earlier attempts leave: their time is not known here.
+        // A resend since the reading began is pending, or has failed again. Its delivery is in the same partition. If the delivery
+        // failed again, its earlier attempts are removed: their time is not known here.
         let keep = format!(
             "INSERT INTO {name} SELECT d.* FROM (
                  SELECT DISTINCT ON (company_id, delivery_id) company_id, delivery_id, created_at FROM (

@@ -13,12 +13,12 @@ pub struct Table {
     pub(super) time: &'static str,
     /// How much time a partition covers.
     pub period: Period,
-    /// How many partitions are made ahead. Rows for which there is none go to the default partition.
+    /// How many partitions are created ahead. Rows without one go to the default partition.
     pub ahead: usize,
-    /// How long its rows are kept; `None` for ever.
+    /// How long its rows are kept; `None` means forever.
     pub retention: fn(&Retention) -> Option<std::time::Duration>,
-    /// Which rows stay whatever their age, as an SQL condition on `d`. Such a table has a `delivery_id`. `OFFSET 0` makes
-    /// Postgres look up each row in an index: it would hash a whole table that it takes for a small one.
+    /// Which rows stay at any age, as an SQL condition on `d`. The table then has a `delivery_id`. `OFFSET 0` makes
+    /// Postgres look up each row in an index; otherwise it would hash a whole table that it believes to be small.
     pub(super) unfinished: Option<&'static str>,
     /// How the primary key finds the rows `d` of a delivery `k`.
     pub(super) lookup: &'static str,
@@ -130,7 +130,7 @@ impl Table {
         midnight(self.period.next(first)) <= cutoff
     }
 
-    /// The time before which rows leave. `None` if they stay.
+    /// The time before which rows are removed. `None` if they stay.
     #[must_use]
     pub fn cutoff(&self, retention: &Retention, now: OffsetDateTime) -> Option<OffsetDateTime> {
         let kept = Duration::try_from((self.retention)(retention)?).ok()?;

@@ -146,7 +146,7 @@ async fn without_history(
     Ok(indexes(missing))
 }
 
-/// Identifiers, and whether they belonged to somebody who was erased later than the last event of their contact.
+/// Identifiers, and whether they belonged to a person who was erased after the last event of their contact.
 pub(super) async fn identifiers(
     conn: &mut PgConnection,
     scope: &Scope,

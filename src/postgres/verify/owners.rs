@@ -1,7 +1,7 @@
 //! What processes own.
 //!
-//! Others take over within seconds from a process whose row has expired, if any of them runs. A process without a row is
-//! searched for once a minute.
+//! If a process's row has expired, other processes take over within seconds. They search for owners without a row once
+//! a minute.
 
 use sqlx::PgConnection;
 

@@ -64,7 +64,7 @@ pub(super) async fn pending(
     scope: &Scope,
     after: &Place,
 ) -> Result<Page, sqlx::Error> {
-    // Who owns a lane has set its time to infinity, and lowers it with the release.
+    // The owner of a lane has set its time to infinity, and lowers it on release.
     let rows = sqlx::query!(
         r#"SELECT p.company_id, p.delivery_id,
                EXISTS (SELECT FROM webhook_deliveries d WHERE d.company_id = p.company_id
@@ -87,7 +87,7 @@ pub(super) async fn pending(
     for row in rows {
         let key = (row.company_id.as_str(), row.delivery_id);
         page.unless(row.has_delivery, Check::RetryClocks, key, "a retry clock without a pending delivery");
-        page.unless(row.has_lane, Check::Lanes, key, "nobody will claim the lane of the delivery");
+        page.unless(row.has_lane, Check::Lanes, key, "no process will claim the delivery's lane");
         page.row(|| Place::at(row.company_id, row.delivery_id));
     }
     Ok(page)
@@ -231,7 +231,7 @@ async fn without_delivery(conn: &mut PgConnection, wanted: &[Wanted<'_>]) -> Res
 }
 
 /// The webhooks that transactions of these times have left to be sent. A row has the time of its transaction, as the history
-/// has. `None` if one of them cannot be read: it may have any webhook, and who takes it reports it.
+/// has. `None` if one of them cannot be read: it may have any webhook, and the process that takes it reports it.
 async fn unsent(
     conn: &mut PgConnection,
     times: &BTreeSet<OffsetDateTime>,

@@ -1,4 +1,4 @@
-//! The HTTP client of the export: a connection for each request. There are few of them, and none is left over.
+//! The HTTP client of the export. It opens a connection per request, because there are few of them.
 
 use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 

@@ -1,9 +1,9 @@
 //! Answers to the queues that trigger-fired events name in `reply_to`.
 //!
-//! The sender is responsible for its queue: an answer is dropped if it cannot be routed, if the broker refuses it, or if
-//! it takes more than a few seconds. Nobody waits for answers: they have a task, a connection and some room of
-//! their own. An invalid queue name can make the broker close the whole connection (RabbitMQ does for a direct reply-to
-//! that it did not issue), and halving the portion finds the one to drop.
+//! The sender is responsible for its queue: an answer is dropped if it cannot be routed, if the broker refuses it, or
+//! if it takes more than a few seconds. Nothing waits for answers: they have their own task, connection and room. An
+//! invalid queue name can make the broker close the whole connection (RabbitMQ does for a direct reply-to that it did
+//! not issue); halving the portion finds the answer to drop.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ const ROOM: usize = 4 << 20;
 /// Maximum number of answers of one portion.
 const PORTION: usize = 100;
 
-/// How long one try to publish a portion may take. What is left of the portion then is dropped.
+/// How long one try to publish a portion may take. The rest of the portion is then dropped.
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// The way to the task that publishes answers.
@@ -87,7 +87,7 @@ impl Task {
         }
     }
 
-    /// Each try has a deadline of its own, so what is refused costs the others no time. A try that takes too long means
+    /// Each try has its own deadline, so a refused answer costs the others no time. A try that takes too long means
     /// that the broker or a queue does not answer, so it is the last one.
     async fn publish(&mut self, answers: &[Message]) {
         let mut refused = 0;

@@ -11,13 +11,13 @@ use crate::{
     workers::component::OUTBOX_RELAY,
 };
 
-/// A message is held up by a queue if the broker has confirmed one that was sent so much later.
+/// A queue holds up a message if the broker has confirmed one that was sent this much later.
 const OVERTAKEN_BY: Duration = Duration::from_secs(1);
 
-/// What publishes, until its connection is lost.
+/// The current connection's publisher, until the connection is lost.
 pub(super) struct Broker {
     pub(super) pipeline: Pipeline<Name>,
-    /// The one before, over which nothing more is sent, until the outcome of its last messages is known.
+    /// The previous one, which sends nothing more, until the outcome of its last messages is known.
     worn: Option<Pipeline<Name>>,
     pub(super) exchange: String,
 }
@@ -51,7 +51,7 @@ impl Broker {
             let Some(worn) = worn else { return pending().await };
             match worn.settled().await {
                 Ok(outcomes) => outcomes,
-                // Nobody knows what became of them, and the other connection need not end for it.
+                // Their outcome is unknown, and the other connection need not end for it.
                 Err(_) => worn.give_up(tokio::time::Instant::now()),
             }
         };
@@ -61,7 +61,7 @@ impl Broker {
         }
     }
 
-    /// Counts the messages as late that a queue holds up, while others are confirmed. If the whole broker is slow, none is.
+    /// Counts messages that a queue holds up as late, while others are confirmed. If the whole broker is slow, none is late.
     pub(super) fn give_up_overtaken(&mut self) -> Outcomes<Name> {
         let answered = self.pipeline.answered().max(self.worn.as_ref().and_then(Pipeline::answered));
         let Some(until) = answered.and_then(|answered| answered.checked_sub(OVERTAKEN_BY)) else {

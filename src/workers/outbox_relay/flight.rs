@@ -28,7 +28,7 @@ pub(super) struct Flight {
     next: u64,
     /// Halved when the broker closes the connection because of a message, so that this message is soon alone.
     max_rows: usize,
-    /// The rows that were in flight then and have not been settled since.
+    /// The unsettled rows that were in flight when that happened.
     suspects: HashSet<EffectsKey>,
     /// Since when each row has waited, in the order in which they were added, and only after a row that is in flight.
     since: VecDeque<(u64, Instant)>,
@@ -80,7 +80,7 @@ impl Flight {
         self.rows.values().map(|row| row.key.clone())
     }
 
-    /// Nothing is left to be published, so another process has published the suspects.
+    /// Nothing is left to publish, so another process has published the suspects.
     pub(super) fn acquit_all(&mut self) {
         self.suspects.clear();
         self.max_rows = usize::MAX;

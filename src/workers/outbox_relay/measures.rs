@@ -36,7 +36,7 @@ impl Measures {
         self.oldest.set(waiting.map(|Handed(row, _)| row.since));
     }
 
-    /// So many events were sent together.
+    /// This many events were sent together.
     pub(super) fn sent(&self, events: usize, began: Instant) {
         if events > 0 {
             self.metrics.batch_sizes.observe(Step::Publish, as_f64(events));

@@ -13,10 +13,10 @@ use super::{
 };
 use crate::{amqp::Message, postgres::effects::events::Committed, workers::room::Handed};
 
-/// What a message takes up while its outcome is unknown, in bytes.
+/// The memory of a message while its outcome is unknown, in bytes.
 const SIZE_IN_FLIGHT: usize = 256;
 
-/// What its span takes up, in bytes.
+/// The memory of its span, in bytes.
 const SIZE_OF_SPAN: usize = 256;
 
 /// The size of messages that are sent at once, in bytes.
@@ -37,7 +37,7 @@ impl OutboxRelay {
                 self.settlement.published(key);
                 continue;
             }
-            // Its bodies leave with the messages.
+            // The messages take its bodies.
             if let Some(reserved) = &mut reserved {
                 reserved.shrink(events.len() * kept);
             }
@@ -66,7 +66,7 @@ impl OutboxRelay {
         Ok(())
     }
 
-    /// Sends a slice, unless the process stood still during those before it, and others may have taken its rows over.
+    /// Sends a slice, unless the process was suspended during earlier ones, and others may have taken over its rows.
     async fn send_slice(
         &mut self,
         broker: &mut Broker,

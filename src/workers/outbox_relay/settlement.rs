@@ -1,8 +1,8 @@
-//! What the relay still has to store about its rows. It survives an outage of the database: otherwise the
-//! rows would stay with this process, which does not publish them again.
+//! What the relay still has to store about its rows. It survives an outage of the database: otherwise the rows would
+//! stay with this process, which does not publish them again.
 //!
-//! It is written in portions. Once the broker is lost, every row in flight has to be put back, and one transaction could
-//! not rewrite all of their bodies in time.
+//! It is written in portions. When the broker is lost, every row in flight has to be put back, and one transaction
+//! could not rewrite all of their bodies in time.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -23,7 +23,7 @@ const MAX_DELETED: usize = 500;
 /// Maximum number of rows that one transaction puts back.
 const MAX_PUT_BACK: usize = 20;
 
-/// A transaction rewrites no further body once they are larger, in bytes.
+/// Once the bodies are larger, in bytes, a transaction rewrites no further one.
 const MAX_BYTES: usize = 4 << 20;
 
 /// The rows that have been worked on.
@@ -31,11 +31,11 @@ const MAX_BYTES: usize = 4 << 20;
 pub(super) struct Settlement {
     /// By what has to be done with them. No list is empty.
     open: BTreeMap<Outcome, Vec<Row>>,
-    /// Those that somebody has locked.
+    /// Locked ones.
     locked: Vec<(Outcome, Row)>,
 }
 
-/// What became of a row.
+/// The outcome for a row.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
     /// Every event is published: delete.
@@ -48,9 +48,9 @@ enum Outcome {
 
 struct Row {
     key: EffectsKey,
-    /// The events that stay in it, if others leave.
+    /// The events that stay in it, if others are removed.
     kept: Option<HashSet<Uuid>>,
-    /// What has to be read for that, in bytes.
+    /// The bytes to read for that.
     size: usize,
 }
 
@@ -111,7 +111,7 @@ impl Settlement {
         Some(Portion { outcome: *outcome, rows: rows.get(..count)? })
     }
 
-    /// Removes a portion of `rows`, which is written but for those that are `locked`.
+    /// Removes a written portion of `rows`, apart from those that are `locked`.
     pub(super) fn written(&mut self, rows: usize, locked: &[EffectsKey]) {
         if let Some(mut list) = self.open.first_entry() {
             let outcome = *list.key();
@@ -123,7 +123,7 @@ impl Settlement {
         }
     }
 
-    /// Lets those be written that were locked.
+    /// Retries those that were locked.
     pub(super) fn try_locked_again(&mut self) {
         for (outcome, row) in std::mem::take(&mut self.locked) {
             self.add(outcome, row);
@@ -141,7 +141,7 @@ impl From<Unpublished> for Row {
     }
 }
 
-/// Some of the rows that need the same.
+/// Some of the rows that need the same change.
 pub(super) struct Portion<'a> {
     outcome: Outcome,
     rows: &'a [Row],
@@ -181,7 +181,7 @@ impl Portion<'_> {
             let retain = effects::retain(&mut transaction, &keys, |key, event: &OutgoingEvent| {
                 partial.get(key).is_none_or(|events| events.contains(&event.id))
             });
-            // Those that cannot be read are put back whole, and reported when somebody takes them.
+            // Unreadable ones are put back whole, and reported when a process takes them.
             retain.await?;
         }
         if self.outcome == Outcome::Later {

@@ -6,7 +6,7 @@ use crate::{
     telemetry::traces::{Attribute, Kind, Span, Traces, continued},
 };
 
-/// Begins the span of an event, and lets its message name that as its cause.
+/// Begins the span of an event, and makes it the parent in the event's message.
 pub(super) fn begin(traces: &Traces, event: &mut OutgoingEvent) -> Option<Span> {
     let span = traces.child(&event.trace, name(&event.kind), Kind::Producer)?;
     event.trace = continued(&event.trace, Some(&span));

@@ -1,4 +1,4 @@
-//! Counts and logs the messages that the broker did not take.
+//! Counts and logs the messages that the broker did not accept.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tracing::warn;
 
 use crate::{amqp::Unpublished, workers::component::OUTBOX_RELAY};
 
-/// Messages that the broker did not take, since they were last logged.
+/// Messages that the broker did not accept since the last log line.
 #[derive(Default)]
 pub(super) struct Troubles {
     refused: usize,

@@ -1,4 +1,4 @@
-//! Recalls: an erasure has removed webhooks that a process may have read before and not sent yet.
+//! Recalls: an erasure has removed webhooks that a process may have read but not sent yet.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,7 +11,7 @@ use crate::postgres::erasure::Recall;
 /// Companies with a recall are remembered one by one up to this number.
 const MAX_COMPANIES: usize = 10_000;
 
-/// The recalls that this process has heard of.
+/// The recalls that this process knows of.
 #[derive(Debug, Default)]
 pub(super) struct Recalls(RwLock<State>);
 
@@ -19,7 +19,7 @@ pub(super) struct Recalls(RwLock<State>);
 struct State {
     /// Those that the last renewal has read.
     open: HashSet<Recall>,
-    /// When this process last heard of a recall of a company.
+    /// When this process last learned of a recall of a company.
     heard: HashMap<String, Instant>,
     /// The last time of those that are no longer remembered one by one. It counts for every company.
     forgotten: Option<Instant>,

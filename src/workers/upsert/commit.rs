@@ -85,7 +85,7 @@ impl Committer {
         }
     }
 
-    /// Hands over what is committed. If those who take it are gone, because the process is ending, another process takes
+    /// Hands over what is committed. If its takers are gone, because the process is ending, another process takes
     /// it.
     fn hand_over(&self, Effects { events, requests, .. }: Effects) {
         // Webhooks first: somebody is waiting for them.
@@ -264,7 +264,7 @@ impl Committer {
         let is_proven = || since.is_some_and(|since| set_aside.is_proven(since));
         let mut admission = None;
         let may_set_aside = || match refused {
-            // If the database is slow for everybody, giving up one message after the other helps nobody.
+            // If the database is slow for everybody, giving up messages one by one does not help.
             Refused::Slow(_) => is_proven(),
             _ => {
                 is_proven() || portion.causes(set_aside).any(|cause| set_aside.has_set_aside(cause, now)) || {
@@ -285,7 +285,7 @@ impl Committer {
         if portion.set_aside.is_some() && dead_letters == 0 {
             info!(
                 component = name,
-                "{name} needs nothing for a message that it cannot apply: its event has ended"
+                "{name} acknowledged a message that it cannot apply: its event has already ended"
             );
             if let Some(admission) = &portion.admission {
                 set_aside.withdraw(admission);

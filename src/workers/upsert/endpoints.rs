@@ -47,7 +47,7 @@ impl Endpoints {
         &self.terms
     }
 
-    /// The endpoints of these deliveries that may have no row yet, each once.
+    /// The endpoints of these deliveries that may not have a row yet, each once.
     pub(super) fn unknown<'a>(&self, deliveries: &'a [Delivery]) -> Vec<Registration<'a>> {
         self.unknown_at(deliveries, Instant::now())
     }

@@ -1,7 +1,7 @@
 //! Receives the messages of one consumer, decodes them, and starts their transactions.
 //!
-//! The next messages are decoded while transactions are in the database. Nothing waits for company: a single message
-//! starts its transaction at once, and under load messages gather until a transaction ends.
+//! The next messages are decoded while transactions run. Nothing waits for a full batch: a single message starts its
+//! transaction at once, and under load messages gather until a transaction ends.
 
 use std::{
     collections::VecDeque,
@@ -53,7 +53,7 @@ type Done = Result<(Ticket, Option<Vec<Portion>>), JoinError>;
 pub(super) struct Intake {
     worker: Arc<UpsertWorker>,
     triage: Triage,
-    /// They have arrived and are not decoded.
+    /// Messages that have arrived and are not decoded.
     arrived: VecDeque<(Received, Receipt)>,
     window: Window<Job, Receipt>,
     running: JoinSet<(Ticket, Option<Vec<Portion>>)>,
@@ -81,7 +81,7 @@ impl Work for Intake {
         stop: &CancellationToken,
     ) -> Result<Ended, ConsumeError> {
         let mut ended = self.consume(consumer, backoff, stop).await;
-        // A transaction is never abandoned. If the consumer is lost, its messages come back and are found applied.
+        // A transaction is never abandoned. If the consumer is lost, its messages are redelivered and found applied.
         while let Some(done) = self.running.join_next().await {
             let acks = self.settle(done);
             if ended.is_ok()
@@ -155,7 +155,7 @@ impl Intake {
         Counts { metrics: &self.worker.metrics, queue: Queue::TriggerFired }
     }
 
-    /// A short message can take seventy times its size when it is decoded, so what is decoded has a bound of its own.
+    /// A short message can take seventy times its size once decoded, so decoded messages have their own limit.
     fn has_room(&self) -> bool {
         self.arrived.is_empty() && self.window.decoded() < self.worker.settings.upsert.decoded_bytes
     }
@@ -185,7 +185,7 @@ impl Intake {
             let span = info_span!("batch", component = self.worker.name, messages = contents.len());
             let settling = async move { (ticket, committer.settle(contents).await) };
             self.running.spawn(settling.instrument(span));
-            // Nothing is decoded beside a message that may end the process.
+            // Nothing is decoded while a message that may end the process is processed.
             if alone && let Some(done) = self.running.join_next().await {
                 self.acknowledge(consumer, done).await?;
             }

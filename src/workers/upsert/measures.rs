@@ -1,4 +1,4 @@
-//! What worker 1 measures: once for each transaction, and what it holds in memory.
+//! What worker 1 measures: figures per transaction, and what it holds in memory.
 
 use std::{
     ptr,
@@ -24,7 +24,7 @@ use crate::{
 pub(super) struct Measures {
     /// How many it had.
     messages: usize,
-    /// When those were taken whose events it applied.
+    /// When the messages of applied events were taken.
     applied: Vec<Instant>,
     erased: usize,
     /// How many replays failed again, and how many ended well.
@@ -52,7 +52,7 @@ impl Measures {
         }
     }
 
-    /// After the commit of a transaction that `began` then, and made these dead letters and `left_out` others.
+    /// After the commit of a transaction that `began` then and made these dead letters; `left_out` others were not counted.
     pub(super) fn record(self, metrics: &Metrics, began: Instant, dead: &[Reason], left_out: usize) {
         let Self { messages, applied, erased, replays } = self;
         let refused = dead.len() + left_out;

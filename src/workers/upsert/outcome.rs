@@ -65,7 +65,7 @@ pub(super) struct Loaded<'a> {
     seen: Seen<'a>,
     /// All identifiers of the events, to which `seen` refers.
     identifiers: Vec<(CompanyId, Identifier)>,
-    /// The events, if nobody has looked how they ended.
+    /// The events, if nobody has checked whether they ended.
     unseen: Vec<EventKey<'a>>,
 }
 
@@ -130,16 +130,16 @@ fn names_erased(one: &Accepted, erased: &[Erased<'_>]) -> bool {
 /// What a batch does.
 pub(super) struct Outcome<'a> {
     pub(super) runs: Vec<Run<'a>>,
-    /// Of the runs, and of the events about erased people.
+    /// From the runs, and from events about erased people.
     pub(super) proofs: Vec<Proof<'a>>,
     pub(super) refused: Vec<(&'a Accepted, Refusal)>,
     pub(super) contacts: Changes,
     pub(super) dead: Vec<NewDeadLetter>,
-    /// How each event has ended that does not end as a dead letter of this batch.
+    /// The end of each event that is not a dead letter of this batch.
     pub(super) ends: Ends<'a>,
-    /// Messages that ended well and may have a dead letter.
+    /// Successful messages that may have a dead letter.
     pub(super) resolved: Vec<Message<'a>>,
-    /// The events, if nobody has looked how they ended.
+    /// The events, if nobody has checked whether they ended.
     pub(super) unseen: Vec<EventKey<'a>>,
     /// All identifiers of the events.
     pub(super) identifiers: Vec<(CompanyId, Identifier)>,
@@ -184,7 +184,7 @@ pub(super) fn run_all<'a>(
         let (event, before) = (one.event(), ends.get(&one.event()).copied());
         let is_late = !erased.is_empty() && names_erased(one, &erased);
         match before {
-            // Nothing is left to do. What names an erased person is not kept as a dead letter either.
+            // Nothing is left to do. A message about an erased person does not become a dead letter either.
             Some(end @ (End::Applied(_) | End::Erased)) if is_late || end.covers(&one.meaning) => {}
             Some(End::Applied(_) | End::Erased) => {
                 changed.push(one);

@@ -17,11 +17,11 @@ use crate::{
     workers::retry::MAX_FAST_RACES,
 };
 
-/// How often a message is tried alone that needs an unreadable row, or a row that others needed that were given up a short time
+/// How often a message is tried alone if it needs an unreadable row, or a row that messages needed which were given up a short time
 /// ago.
 const MAX_TRIES: u32 = 3;
 
-/// How often it is if time may help: it needs a locked row, loses races, whose next try sees the rows of the winner, or its
+/// The same if time may help: it needs a locked row, loses races (the next try sees the rows of the winner), or its
 /// statements take too long.
 const MAX_PATIENT_TRIES: u32 = 12;
 
@@ -112,7 +112,7 @@ impl Portion {
         Facts { accepted, rejected, refusals: self.refusals, is_known, is_patient }
     }
 
-    /// What its messages name that can be applied.
+    /// The keys named by its messages that can be applied.
     pub(super) fn causes<'a>(&'a self, set_aside: &'a SetAside) -> impl Iterator<Item = Cause> + 'a {
         let named = self.accepted.iter().flat_map(move |one| causes(one, set_aside));
         named.chain(self.culprits.iter().copied())
@@ -184,7 +184,7 @@ impl Portion {
         }
     }
 
-    /// Takes out the messages with such a cause, each as a portion of its own.
+    /// Takes out the messages with such a cause, each as its own portion.
     pub(super) fn take_out(&mut self, set_aside: &SetAside, is_such: impl Fn(Cause) -> bool) -> Vec<Self> {
         let has_such = |one: &Accepted| causes(one, set_aside).any(&is_such);
         // One that is alone already keeps its refusals.
@@ -211,7 +211,7 @@ impl Portion {
         self.accepted.is_empty() && self.rejected.is_empty()
     }
 
-    /// Its dead letters and its other messages apart; the two halves of either, if it has only those.
+    /// Splits its dead letters from its other messages; halves it if it has only one kind.
     pub(super) fn halved(mut self) -> [Self; 2] {
         let mut rest = Self { tried_since: self.tried_since, ..Self::default() };
         if self.rejected.is_empty() {

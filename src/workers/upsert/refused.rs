@@ -10,7 +10,7 @@ use crate::{
 
 /// Why nothing was committed.
 ///
-/// Its text names no value, but those of its causes may.
+/// Its text contains no value, but those of its causes may.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refused {
     /// Another worker was faster; the next try sees its rows.

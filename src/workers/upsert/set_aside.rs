@@ -1,6 +1,6 @@
-//! When a consumer may set a message aside: give it up, because the database refuses it time and again, so that others go
-//! on. If nothing is accepted while a message is refused, the fault is more likely that of the database as a whole, and
-//! messages have to wait. Messages about the same person count once: it is one cause, however many there are.
+//! When a consumer may set aside a message that the database keeps refusing, so that others go on. If nothing is
+//! accepted while a message is refused, the database as a whole is more likely at fault, and messages have to wait.
+//! Messages about the same person have one cause and count once.
 
 use std::{
     collections::HashMap,
@@ -12,14 +12,14 @@ use std::{
 /// How many messages may be set aside in a row although nothing was accepted since they were refused.
 const MAX_UNPROVEN: u32 = 2;
 
-/// After so long a further one may be. Otherwise two messages that wait, one in each transaction, would leave no
+/// After this time another one may be set aside. Otherwise two messages that wait, one in each transaction, would leave no
 /// transaction for a message that could be accepted.
 const UNPROVEN_INTERVAL: Duration = Duration::from_mins(1);
 
-/// How long it is reported at least, whatever is accepted meanwhile, so that somebody sees it.
+/// How long it is reported at least, even if messages are accepted in the meantime, so that somebody sees it.
 const REPORTED: Duration = Duration::from_mins(1);
 
-/// How long it is remembered what messages named that were given up.
+/// How long the keys of messages that were given up are remembered.
 const REMEMBERED: Duration = Duration::from_mins(1);
 
 /// The messages that a consumer has set aside.
@@ -47,11 +47,11 @@ pub(super) struct Admission {
     before: Option<Instant>,
 }
 
-/// What a message has named that was tried often enough to be set aside.
+/// The keys of a message that was tried often enough to be set aside.
 #[derive(Clone, Copy, Debug)]
 struct GivenUp {
     at: Instant,
-    /// It was set aside: its event had no other end.
+    /// It was set aside: its event had not ended otherwise.
     is_set_aside: bool,
 }
 
@@ -70,7 +70,7 @@ struct State {
 }
 
 impl SetAside {
-    /// The cause that a message shares with others that name the same.
+    /// The cause that messages naming the same key share.
     pub(super) fn cause(&self, named: impl Hash) -> Cause {
         self.hasher.hash_one(named)
     }
@@ -88,7 +88,7 @@ impl SetAside {
         }
     }
 
-    /// A message with these causes has been tried as often as a message is.
+    /// A message with these causes has used up its tries.
     pub(super) fn give_up(&self, causes: &[Cause], now: Instant) {
         let mut state = self.state();
         for cause in causes {
@@ -137,7 +137,7 @@ impl SetAside {
     /// A message that was admitted without proof is not set aside after all.
     pub(super) fn withdraw(&self, admission: &Admission) {
         let mut state = self.state();
-        // A commit has made room for others already.
+        // A commit has already made room for others.
         if state.commits == admission.commits {
             state.unproven = state.unproven.saturating_sub(1);
         }

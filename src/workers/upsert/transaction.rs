@@ -200,7 +200,7 @@ fn log_dead_letters(component: &str, dead: &[Reason], left_out: usize) {
         warn!(
             component,
             messages = left_out,
-            "{component} did not count {left_out} messages: somebody keeps the dead letters locked that they have already"
+            "{component} did not count {left_out} messages: another session keeps their dead letters locked"
         );
     }
 }
@@ -243,7 +243,7 @@ async fn write(
     endpoints::register(conn, &unknown).await?;
     written.endpoints = unknown.into_iter().map(|endpoint| endpoint.key).collect();
     let (plain, waiting): (Vec<_>, Vec<_>) = deliveries.into_iter().partition(Delivery::is_plain);
-    // What finds no room in memory has no owner: it is left to any process.
+    // Rows without room in memory get no owner: any process takes them.
     let (events, left) = worker.relay.reserve(owner, events::group(batch, owner, published));
     let mut rows = events::rows(events.iter().map(|Handed(events, _)| events), owner)?;
     rows.extend(events::rows(&left, None)?);
@@ -254,7 +254,7 @@ async fn write(
     };
     rows.extend(requests::rows(requests.iter().map(|Handed(requests, _)| requests), owner)?);
     rows.extend(requests::rows(&left, None)?);
-    // Read here, the state of the lanes costs those who send no round trip after the commit.
+    // Reading the state of the lanes here saves the senders a round trip after the commit.
     let sent = requests.iter().flat_map(|Handed(requests, _)| &requests.deliveries);
     let lanes = sent.map(Delivery::lane).collect();
     let lanes = insert(worker, conn, outcome, assumed, &rows, &lanes).await?;

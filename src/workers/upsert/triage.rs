@@ -56,7 +56,7 @@ pub(super) struct Accepted {
     /// [`fired::meaning`] of the message body.
     pub(super) meaning: [u8; 32],
     trace: TraceContext,
-    /// Ends with the commit.
+    /// Ended by the commit.
     pub(super) span: Option<Span>,
     reply_to: Option<ReplyTo>,
     /// The dead letter that this message replays.
@@ -92,7 +92,7 @@ impl Accepted {
         (self.plan.event.company.as_str(), self.key)
     }
 
-    /// The message as its dead letter would know it.
+    /// The message as its dead letter would have it.
     pub(super) fn as_message(&self) -> Message<'_> {
         Message { company: self.plan.event.company.as_str(), meaning: &self.meaning }
     }
@@ -162,7 +162,7 @@ impl Triage {
         }
     }
 
-    /// What a message takes up in the window.
+    /// The size of a message in the window.
     pub(super) fn demand(&self, triaged: &Triaged) -> Demand {
         match triaged {
             Triaged::Accepted(accepted) => {

@@ -47,7 +47,7 @@ pub(super) struct Arrival<T, R> {
     pub(super) demand: Demand,
 }
 
-/// What a message takes up.
+/// The size of a message.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Demand {
     /// Hashes of what it names. Two transactions with a common key never run at once; a chance collision only costs

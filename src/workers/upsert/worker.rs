@@ -1,4 +1,4 @@
-//! Everything that one consumer of worker 1 works with.
+//! Everything that one consumer of worker 1 uses.
 
 use std::sync::Arc;
 

@@ -57,7 +57,7 @@ pub(super) struct Job {
     pub(super) owner: Uuid,
     /// When it was taken.
     pub(super) since: Instant,
-    /// It is as the database had it then, or later.
+    /// Its state is that of this time, or later.
     pub(super) read_at: Instant,
     /// The lane had no failures. Its successes are reported rarely.
     pub(super) is_calm: bool,
@@ -80,9 +80,9 @@ pub(super) struct Batch {
     pub(super) key: EffectsKey,
     /// The id under which this process took it.
     pub(super) owner: Uuid,
-    /// How many its row has.
+    /// How many requests its row has.
     requests: usize,
-    /// How many of them have no row of their own.
+    /// How many of them do not have their own row.
     left: AtomicUsize,
 }
 
@@ -218,7 +218,7 @@ impl Sender {
         let _ = self.finished.send(Finished { job, attempt: None });
     }
 
-    /// So many skipped jobs of this size are recorded.
+    /// This many skipped jobs of this size are recorded.
     pub(super) fn recorded(&self, skipped: usize, bytes: usize) {
         self.skipped.fetch_sub(skipped, Ordering::Relaxed);
         self.skipped_bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -351,7 +351,7 @@ impl Sender {
     }
 }
 
-/// The outcome of an attempt, even of one that panics. Otherwise its delivery would stay in flight for ever, with its
+/// The outcome of an attempt, even of one that panics. Otherwise its delivery would stay in flight forever, with its
 /// slot and its lane.
 async fn without_panic(attempt: impl Future<Output = Outcome>) -> Outcome {
     // What a panic leaves behind is dropped: the request, and the connection that it was sent on.

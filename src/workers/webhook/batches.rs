@@ -27,7 +27,7 @@ const MAX_REQUESTS: usize = 500;
 /// A batch that is older and not in memory never arrived here. Also how often such batches are looked for.
 const FORGOTTEN: Duration = Duration::from_secs(15);
 
-/// How long a batch that cannot be read is left to others.
+/// How long an unreadable batch is left to others.
 const UNREADABLE_WAIT: Duration = Duration::from_mins(1);
 
 impl Claims {
@@ -105,7 +105,7 @@ impl Claims {
         self.hand_over.database.unit(unit).await
     }
 
-    /// Releases batches and lanes of this process that it knows nothing of: the commit succeeded, but its answer was lost.
+    /// Releases batches and lanes that this process owns without knowing it: the commit succeeded, but its answer was lost.
     /// They are taken again.
     pub(super) async fn release_forgotten(&mut self, owner: Uuid) -> Result<(), sqlx::Error> {
         if self.next_release > Instant::now() {

@@ -1,8 +1,8 @@
-//! Owns lanes whose deliveries are due, loads these deliveries into the queue, and releases the lanes; takes batches that
-//! no process works on.
+//! Owns lanes whose deliveries are due, loads these deliveries into the queue, and releases the lanes. Also takes
+//! batches that no process works on.
 //!
-//! It works when a wake-up says so, when a lane is due or has room, and at least every `poll_interval`, but never while
-//! outcomes cannot be recorded.
+//! It runs on a wake-up, when a lane is due or has room, and at least every `poll_interval`, but never while outcomes
+//! cannot be recorded.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -31,13 +31,13 @@ const MIN_POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// Maximum number of lanes of one claim.
 const MAX_LANES: usize = 256;
 
-/// A request of a batch that has waited for its turn for longer becomes a row, so that it is found by others.
+/// A request that has waited longer for its turn becomes a row, so that others find it.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
 /// The same while other batches of its company are not taken because of it: they may be for endpoints that are free.
 const MAX_WAIT_BEFORE_OTHERS: Duration = Duration::from_secs(1);
 
-/// Wake-ups that bring nothing are answered this often: a process that sends what it commits itself is woken by its own
+/// How often useless wake-ups are answered: a process that sends what it commits itself is woken by its own
 /// events.
 const IDLE_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -47,7 +47,7 @@ const REFRESH: Duration = Duration::from_secs(1);
 /// Maximum number of lanes that a process owns.
 const MAX_OWNED: usize = 1_024;
 
-/// Wait between two looks for work that this process has no room for.
+/// Wait between two searches for work when this process has no room.
 const FULL_POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How often the queue is searched for requests that have waited too long.
@@ -77,7 +77,7 @@ pub(super) struct Claims {
     recorder_stuck: watch::Receiver<bool>,
     /// It may find more batches once the queue has room.
     pub(super) waits_for_room: bool,
-    /// The companies whose batches it has left out, because it holds much of theirs.
+    /// The companies whose batches it has left out, because it already holds much of theirs.
     pub(super) held_back: HashSet<String>,
     /// When to look for requests that have waited too long.
     next_search: Instant,
@@ -131,7 +131,7 @@ impl Claims {
             self.drain_wake_ups();
             let span = debug_span!("claim", component = WEBHOOK_WORKER);
             let Some(owner) = self.hand_over.presence.owner() else {
-                // Nobody would notice the death of a process that is not registered. Its presence reports why.
+                // The death of an unregistered process would go unnoticed. Its presence reports why.
                 has_more = true;
                 let _ = stop.run_until_cancelled(tokio::time::sleep(MIN_POLL_INTERVAL)).await;
                 continue;
@@ -152,7 +152,7 @@ impl Claims {
         }
     }
 
-    /// Waits while outcomes cannot be recorded: what they belong to looks due, and would be sent again. `false` when
+    /// Waits while outcomes cannot be recorded: their deliveries look due and would be sent again. `false` when
     /// stopped, or when the recorder has exited.
     async fn recorder_works(&mut self, stop: &CancellationToken) -> bool {
         let works = stop.run_until_cancelled(self.recorder_stuck.wait_for(|stuck| !stuck)).await;
@@ -330,7 +330,7 @@ impl Claims {
         (free.min(MAX_LANES), full)
     }
 
-    /// Releases the lanes of which nothing is left in memory.
+    /// Releases lanes that have nothing left in memory.
     async fn release_lanes(&self, process: Uuid) -> Result<(), sqlx::Error> {
         let done = |(_, lane): &(&Key, &Owned)| lane.can_release();
         let mut keys: HashSet<Key> =
@@ -366,12 +366,12 @@ impl Claims {
     }
 }
 
-/// The result of a look for work.
+/// The result of a search for work.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
     Nothing,
     Something,
-    /// And probably there is more.
+    /// And there is probably more.
     More,
 }
 

@@ -21,7 +21,7 @@ const MAX_LANES: usize = 4;
 /// After this time no further lane is folded until the next load: other due deliveries are waiting.
 const MAX_FOLD_TIME: Duration = Duration::from_millis(500);
 
-/// Combines what is due in these lanes, which this process owns, into digests, which are due themselves. `false` if that
+/// Combines the due deliveries of these lanes, which this process owns, into digests that are due. `false` if that
 /// failed.
 pub(super) async fn fold(database: &Database, lanes: Vec<(Key, Profile)>) -> bool {
     let (began, mut succeeded) = (Instant::now(), true);

@@ -29,10 +29,10 @@ use crate::{
     workers::{component::WEBHOOK_WORKER, presence::Presence, retry, room::Handed},
 };
 
-/// A batch that could not be handed over for longer is left to [`super::claims`], which releases forgotten batches.
+/// A batch that could not be handed over for this long is left to [`super::claims`], which releases forgotten batches.
 const MAX_AGE: Duration = Duration::from_secs(10);
 
-/// The state of a lane that was read earlier is read again.
+/// How long the state of a lane counts as fresh.
 const MAX_LANE_AGE: Duration = Duration::from_secs(1);
 
 /// Maximum number of batches that are taken at once.
@@ -41,11 +41,11 @@ const MAX_BATCHES: usize = 64;
 /// The requests of one batch, which this process owns.
 pub(super) struct Open {
     pub(super) requests: Requests,
-    /// How many requests the batch has. Some may have a row of their own.
+    /// How many requests the batch has. Some may have their own row.
     pub(super) items: usize,
 }
 
-/// What takes requests.
+/// The receiver of requests.
 #[derive(Clone)]
 pub(super) struct HandOver {
     pub(super) database: Database,
@@ -87,7 +87,7 @@ impl HandOver {
         let Some(rows) = self.look_up_lanes(&batches, stop).await else { return false };
         let owner = self.presence.id();
         for Open { requests, items } in batches {
-            // After an outage it may be somebody else's, or is about to be released and taken again.
+            // After an outage it may belong to another process, or be about to be released and taken again.
             if requests.owner != Some(owner) || requests.since.elapsed() > MAX_AGE {
                 continue;
             }
@@ -104,7 +104,7 @@ impl HandOver {
         true
     }
 
-    /// The lanes whose state the batches do not have, or have no more. `None` when stopped before that.
+    /// The lanes whose state the batches lack, or no longer have. `None` when stopped before that.
     async fn look_up_lanes(
         &self,
         batches: &[Open],
@@ -174,7 +174,7 @@ impl HandOver {
         let mut queue = self.sender.queue();
         let refused = match calm {
             Some(row) if queue.room(&job.lane) > 0 => {
-                // Every process may send if nobody owns the lane, so each has a part of its cap.
+                // Without an owner of the lane every process may send, so each has a part of its cap.
                 let senders = if is_owner { 1 } else { self.presence.senders() };
                 job.cap = (row.lane.cap() / senders).max(1);
                 // If this process holds it already, the batch is released as forgotten once it is recorded.

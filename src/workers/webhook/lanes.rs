@@ -28,7 +28,7 @@ const SUCCESS_INTERVAL: Duration = Duration::from_mins(1);
 /// Lanes without a delivery in memory are forgotten when there are more than this.
 const MAX_LANES: usize = 10_000;
 
-/// The lanes of which this process has sent deliveries recently, and the ones that it owns.
+/// The lanes from which this process has recently sent, and those that it owns.
 pub(super) struct Lanes {
     routes: Routes,
     by_key: Mutex<HashMap<Key, Arc<Lane>>>,
@@ -56,7 +56,7 @@ pub(super) struct Owned {
     /// When that was, by the clock of the database and by ours.
     claimed_at: (OffsetDateTime, Instant),
     pub(super) handle: Arc<Lane>,
-    /// From where its queue is loaded next.
+    /// Where the next load of its queue begins.
     pub(super) cursor: Cursor,
     /// How far its queue has been loaded.
     pub(super) reached: Cursor,
@@ -167,7 +167,7 @@ impl Lanes {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
     }
 
-    /// Replaces the lanes of which outcomes are refused.
+    /// Replaces the lanes with refused outcomes.
     pub(super) fn set_refused(&self, lanes: HashSet<Key>) {
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = lanes;
     }

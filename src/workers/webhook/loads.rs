@@ -27,16 +27,16 @@ use crate::{
 /// Maximum number of deliveries of one load.
 const MAX_LOADED: usize = 512;
 
-/// No further delivery is loaded once their requests are larger, in bytes.
+/// Once the loaded requests are larger, in bytes, no further delivery is loaded.
 const MAX_LOADED_BYTES: usize = 16 << 20;
 
 /// How many deliveries of a lane are loaded at least, if it has room.
 const MIN_SHARE: usize = 8;
 
-/// A lane whose row is locked is left alone for so long.
+/// How long a lane with a locked row is left alone.
 const LOCKED_AGAIN: Duration = Duration::from_secs(1);
 
-/// After a fold that failed, the lane is left alone for so long.
+/// How long a lane is left alone after a failed fold.
 const FOLD_AGAIN: Duration = Duration::from_secs(5);
 
 fn leave_alone<'a>(
@@ -103,7 +103,7 @@ impl Claims {
         Ok(left_out || planned.iter().any(loads_more))
     }
 
-    /// What to load of each lane. Stores what that takes of their rate limits.
+    /// What to load of each lane. Stores how much of their rate limits that uses.
     async fn plan_visits(&self, process: Uuid) -> Result<(HashMap<Key, Planned>, bool), sqlx::Error> {
         let (mut visits, slots, left_out) = {
             let queue = self.hand_over.sender.queue();
@@ -114,7 +114,7 @@ impl Claims {
             let is_ready = |lane: &Owned| !lane.is_done && lane.reload_at <= clock;
             let ready = owned.values().filter(|lane| is_ready(lane)).count();
             let mut budget = queue.free().min(MAX_LOADED);
-            // No lane takes the budget of all.
+            // No lane may use up the whole budget.
             let share = (budget / ready.max(1)).max(MIN_SHARE);
             let mut companies: HashMap<&str, usize> = HashMap::new();
             let mut left_out = false;

@@ -13,7 +13,7 @@ use crate::{
     postgres::endpoints::Change,
 };
 
-/// One line for each outcome that is not recorded.
+/// One line for each unrecorded outcome.
 pub(super) fn lost(lost: &[Key]) {
     for Key { company, id } in lost {
         warn!(
@@ -71,7 +71,7 @@ pub(super) fn changes(changes: &[Change]) {
                     endpoint.id = %id,
                     company.id = company,
                     delay_ms,
-                    "endpoint {id} asked for a wait; next request in {delay_ms} ms"
+                    "endpoint {id} asked to wait; next request in {delay_ms} ms"
                 );
             }
             (_, State::Open) => {

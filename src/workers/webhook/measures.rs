@@ -1,4 +1,4 @@
-//! What the metrics read of worker 2's memory.
+//! What the metrics read from worker 2's memory.
 
 use std::sync::{Arc, Weak};
 

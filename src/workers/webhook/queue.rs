@@ -1,8 +1,8 @@
 //! The deliveries that a process holds in memory, and which of them is sent next. Pure: no I/O, no clock.
 //!
-//! The lanes of one company on one host are a flow. Flows take turns, and so do the lanes of a flow. Nobody holds
-//! everything: a company may have twice as many requests in flight as there are free slots, a host and a lane as many. So
-//! some slots are always free for others, and one company with nobody beside it still uses two thirds of them (a dynamic
+//! The lanes of one company on one host are a flow. Flows take turns, and so do the lanes of a flow. Nobody can take
+//! everything: a company may have twice as many requests in flight as there are free slots, a host and a lane as
+//! many. So some slots are always free for others, and a company alone still uses two thirds of them (a dynamic
 //! threshold, as in the shared buffers of network switches). The same rule shares the memory.
 
 mod figures;
@@ -21,7 +21,7 @@ use crate::domain::event::Key;
 /// How many requests a company may have in flight for each free slot. A host and a lane may have one.
 const COMPANY_SHARE: usize = 2;
 
-/// A lane sends nothing more while so many of its outcomes wait to be recorded: if the process ends at once, their
+/// A lane stops sending while this many of its outcomes wait to be recorded: if the process ends at once, their
 /// requests are made again.
 const MAX_UNRECORDED: usize = 256;
 
@@ -56,7 +56,7 @@ pub(super) struct Queue<T> {
     answer_bytes: usize,
     /// What each company holds.
     held_by: HashMap<String, Holding>,
-    /// The flows of companies whose answers take up their share of the memory, until some of them are recorded.
+    /// The flows of companies whose answers use up their share of the memory, until some are recorded.
     unanswerable: HashMap<String, Vec<Arc<Flow>>>,
     in_flight: usize,
     max_in_flight: usize,
@@ -161,7 +161,7 @@ impl<T: Queued> Queue<T> {
         self.lanes.iter().filter(|(_, lane)| !lane.waiting.is_empty()).map(|(key, _)| key)
     }
 
-    /// The companies that hold their share already.
+    /// The companies that already hold their share.
     pub(super) fn full_companies(&self) -> Vec<String> {
         self.held_by.keys().filter(|company| self.room_of(company) == 0).cloned().collect()
     }
@@ -208,7 +208,7 @@ impl<T: Queued> Queue<T> {
     /// The next delivery to send. It is in flight until [`Self::ended`].
     ///
     /// A flow that may not send leaves the turns, and waits in the line of its host or its company until there is room for
-    /// that, or until answers of its company are recorded. So a call costs what it moves, however many flows wait.
+    /// that, or until answers of its company are recorded. So the cost of a call depends on what it moves, not on how many flows wait.
     pub(super) fn next(&mut self) -> Option<T> {
         loop {
             let free = self.max_in_flight.saturating_sub(self.in_flight);
@@ -234,7 +234,7 @@ impl<T: Queued> Queue<T> {
         }
     }
 
-    /// Lets a lane have so many requests in flight.
+    /// Sets how many requests a lane may have in flight.
     pub(super) fn set_cap(&mut self, key: &Key, cap: u32) {
         if let Some(lane) = self.lanes.get_mut(key) {
             lane.cap = cap;
@@ -255,7 +255,7 @@ impl<T: Queued> Queue<T> {
         self.forget_idle(key);
     }
 
-    /// A delivery of this lane has been answered with so many bytes, which are held until [`Self::recorded`].
+    /// A delivery of this lane has been answered with this many bytes, which are held until [`Self::recorded`].
     pub(super) fn answered(&mut self, id: Uuid, key: &Key, bytes: usize) {
         if bytes > 0 && self.held.contains_key(&id) {
             let former = self.answers.insert(id, bytes).unwrap_or_default();
@@ -301,7 +301,7 @@ impl<T: Queued> Queue<T> {
         self.forget_idle(key);
     }
 
-    /// Gives turns to flows that waited for room for answers.
+    /// Gives turns to flows that waited for answer memory.
     fn call_answerable(&mut self) {
         let mut waiting = std::mem::take(&mut self.unanswerable);
         waiting.retain(|company, flows| {

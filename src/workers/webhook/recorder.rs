@@ -1,6 +1,6 @@
-//! Records the outcomes of attempts, in batches, and turns deliveries that were not attempted into rows. An outcome is
-//! never dropped: while the database is unreachable the same batch is retried, and nothing is claimed. What the database
-//! refuses is tried again apart from all others (`refused`).
+//! Records the outcomes of attempts, in batches, and turns deliveries that were not attempted into rows. An outcome
+//! is never dropped: while the database is unreachable the same batch is retried, and nothing is claimed. Outcomes
+//! that the database refuses are retried separately (`refused`).
 
 mod measures;
 mod refused;
@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info_span};
@@ -56,12 +56,12 @@ const MAX_BATCH: usize = 256;
 /// Maximum size of their requests, in bytes. One always fits.
 const MAX_BYTES: usize = 8 << 20;
 
-/// The one task of a worker that writes outcomes.
+/// The only task of a worker that writes outcomes.
 pub(super) struct Recorder {
     pub(super) database: Database,
     pub(super) breaker: BreakerRule,
     pub(super) lanes: Arc<Lanes>,
-    /// Gone once nothing more will be sent.
+    /// `None` once nothing more will be sent.
     pub(super) sender: Weak<Sender>,
     pub(super) presence: Presence,
     pub(super) health: Health,
@@ -74,6 +74,15 @@ pub(super) struct Recorder {
     /// CloudEvents `source` of the results.
     pub(super) source: String,
     pub(super) metrics: Arc<Metrics>,
+}
+
+/// How long a transaction waits for a lock.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// As long as anybody.
+    Patient,
+    /// Briefly: another wait was in vain a moment ago, and somebody may have locked many rows.
+    Brief,
 }
 
 /// What a transaction returns.
@@ -124,15 +133,20 @@ impl Recorder {
 
     async fn finish(&self, taken: Taken, refused: &mpsc::UnboundedSender<Taken>) {
         let span = info_span!("record", component = WEBHOOK_WORKER, deliveries = taken.len());
-        match self.record(&taken, false).instrument(span).await {
+        match self.record(&taken, false, Patience::Patient).instrument(span).await {
             Ok(()) => self.release(taken),
             Err(_) => drop(refused.send(taken)),
         }
     }
 
-    /// Retries until the batch is written or refused, even while the process is stopping. If the process ends first, the
+    /// Retries until the batch is written or refused, even while the process stops. If the process ends first, the
     /// deliveries are sent again. `is_repeated`: it has been tried before.
-    async fn record(&self, taken: &Taken, mut is_repeated: bool) -> Result<(), sqlx::Error> {
+    async fn record(
+        &self,
+        taken: &Taken,
+        mut is_repeated: bool,
+        patience: Patience,
+    ) -> Result<(), sqlx::Error> {
         if taken.is_nothing() {
             return Ok(());
         }
@@ -142,7 +156,8 @@ impl Recorder {
         let write = || {
             let is_repeated = std::mem::replace(&mut is_repeated, true);
             async move {
-                let unit = async |conn: &mut PgConnection| self.write(conn, taken, is_repeated).await;
+                let unit =
+                    async |conn: &mut PgConnection| self.write(conn, taken, is_repeated, patience).await;
                 self.database.unit(unit).await.inspect_err(|error| {
                     self.metrics.failed_batches.add(Step::Webhook, 1);
                     if let Some(stuck) = claims.filter(|_| classify(error) == Failure::Systemic) {
@@ -174,8 +189,12 @@ impl Recorder {
         conn: &mut PgConnection,
         taken: &Taken,
         is_repeated: bool,
+        patience: Patience,
     ) -> Result<Written, sqlx::Error> {
         let mut transaction = conn.begin().await?;
+        if patience == Patience::Brief {
+            transaction.execute("SET LOCAL lock_timeout = '50ms'").await?;
+        }
         let batches: Vec<_> = taken.batches().map(|(batch, _)| batch.held()).collect();
         let revoked = requests::revoked(&mut transaction, &batches, taken.of_batches()).await?;
         let mut lost = deliveries::record(&mut transaction, &taken.pending()).await?;
@@ -284,7 +303,7 @@ impl Recorder {
     }
 }
 
-/// How long nothing is sent to the endpoint: a hold, or the wait of its breaker.
+/// How long the endpoint gets no requests: a hold, or the wait of its breaker.
 fn waits_for(change: &Change) -> Option<Duration> {
     change.hold.or_else(|| change.opens_for())
 }

@@ -42,7 +42,7 @@ impl Route {
 
 /// The routes of all endpoints.
 pub(super) struct Routes {
-    /// Endpoints with an entry of their own in `webhook.endpoints`.
+    /// Endpoints with their own entry in `webhook.endpoints`.
     special: PerEndpoint<Arc<Route>>,
     default: Arc<Route>,
 }

@@ -20,7 +20,7 @@ pub(super) fn begin(traces: &Traces, delivery: &Delivery, progress: Progress) ->
     Some(facts.into_iter().fold(span, Span::with))
 }
 
-/// Ends it with what came of the attempt.
+/// Ends it with the outcome of the attempt.
 pub(super) fn end(span: Option<Span>, outcome: &Outcome) {
     let Some(span) = span else { return };
     let class = outcome.class.name();

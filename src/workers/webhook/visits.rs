@@ -1,4 +1,4 @@
-//! What to load of each lane that this process owns. Pure, but for the clock of a job.
+//! What to load for each lane that this process owns. Pure, except for the clock of a job.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -18,17 +18,17 @@ use crate::{
 /// How many deliveries of a lane are loaded for each request that it may have in flight.
 const AHEAD: usize = 4;
 
-/// A lane of which nothing more was due, but that is still sending, is loaded again after this time.
+/// A lane with nothing more due that is still sending is loaded again after this time.
 const RELOAD: Duration = Duration::from_millis(100);
 
-/// A lane whose rate limit allows nothing for longer is released.
+/// A lane whose rate limit allows nothing for this long is released.
 const MAX_SLOT_WAIT: Duration = Duration::from_secs(1);
 
 /// What to load of one lane.
 pub(super) struct Planned {
     after: Cursor,
     pub(super) room: usize,
-    /// Only deliveries that have been due for so long, and have exceeded their maximum age.
+    /// Only deliveries that have been due for this long and have exceeded their maximum age.
     pub(super) overdue: Option<Duration>,
     cap: u32,
     is_calm: bool,

@@ -81,6 +81,28 @@ async fn what_was_counted_is_resent_once(app: &TestApp) {
     assert_eq!(shown, get(&process, "tok-v", &path(&second)).await);
 }
 
+/// Neither an operation nor an endpoint that is resumed waits for the next poll.
+#[apply(test)]
+async fn worker_is_woken(app: &TestApp) {
+    app.set("webhook.poll_interval", "1h");
+    let url = app.receiver.url("/ok");
+    let process = with_deliveries(app, 3, &url, "delivered").await;
+    let planned = plan(&process, json!({ "filter": { "state": ["delivered"] } })).await;
+    decide(&process, &planned, "run").await;
+    app.wait_for_rows("webhook_deliveries WHERE state = 'delivered' AND attempts = 2", 3).await;
+    let endpoints = get(&process, "tok-v", "/api/v1/endpoints").await;
+    let change = async |verb: &str| {
+        let id = endpoints["items"][0]["id"].as_str().unwrap();
+        let answer = post(&process, "tok-o", &format!("/api/v1/endpoints/{id}/{verb}"), &json!({})).await;
+        assert_eq!(answer.json()["changed"], true, "{answer:?}");
+    };
+    change("pause").await;
+    app.broker.publish(&lead(9, &url)).await;
+    app.wait_for_rows("webhook_pending", 1).await;
+    change("resume").await;
+    app.wait_for_deliveries("delivered", 4).await;
+}
+
 /// Chosen one by one, in both faces.
 #[apply(test)]
 async fn command_line_and_api_resend_the_same(app: &TestApp) {

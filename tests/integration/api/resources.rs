@@ -208,29 +208,3 @@ async fn contacts_are_found_shown_split_and_erased(app: &TestApp) {
     let elsewhere = process.ask(Ask::get(&contact.replace("acme", "b")).token("tok-v")).await;
     assert_eq!((elsewhere.status, kind(&elsewhere).as_str()), (404, "not-found"));
 }
-
-#[apply(test)]
-async fn trigger_is_previewed(app: &TestApp) {
-    let process = served(app).await;
-    let definition = json!({
-        "name": "lead", "parameters": { "properties": { "name": {}, "email": {} } },
-        "actions": [
-            { "type": "CRM", "subtype": "UPSERT_CONTACT", "name": "name", "email": "email" },
-            { "type": "WEBHOOK", "url": "https://hooks.example/", "method": "POST", "body": { "text": "$name" } },
-        ],
-    });
-    let ask = |definition: Value| json!({ "definition": definition, "arguments": { "name": "Ada", "email": "a@x.co" } });
-    for definition in [definition.clone(), json!(definition.to_string())] {
-        let shown = post(&process, "tok-v", "/api/v1/trigger/preview", &ask(definition)).await;
-        assert_eq!(
-            (shown.status, &shown.json()["steps"][1]["body"]),
-            (200, &json!("{\"text\":\"Ada\"}")),
-            "{shown:?}"
-        );
-    }
-    let wrong = post(&process, "tok-v", "/api/v1/trigger/preview", &ask(json!({}))).await;
-    assert_eq!((wrong.status, kind(&wrong).as_str()), (422, "unprocessable"), "{wrong:?}");
-    let text = post(&process, "tok-v", "/api/v1/trigger/preview", &ask(json!("{"))).await;
-    assert_eq!((text.status, kind(&text).as_str()), (422, "unprocessable"), "{text:?}");
-    assert_eq!(app.rows("contacts").await + app.rows("audit_log").await, 0);
-}

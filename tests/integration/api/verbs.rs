@@ -8,7 +8,7 @@ use macro_rules_attribute::apply;
 use crate::support::{app::TestApp, event::Event, test};
 
 /// Each verb: a command, a route of the API, and a page or form. A replay is planned and run.
-const VERBS: [(&str, &str, &str); 34] = [
+const VERBS: [(&str, &str, &str); 35] = [
     ("dead-letter list", "/api/v1/dead-letters", "/dead-letters"),
     ("dead-letter groups", "/api/v1/dead-letters/groups", "/failures"),
     ("dead-letter note", "/api/v1/dead-letters/groups/{signature}/note", "/failures/note"),
@@ -20,6 +20,7 @@ const VERBS: [(&str, &str, &str); 34] = [
     ("dead-letter restore", "/api/v1/operations", "/operations/plan"),
     ("dead-letter export", "/api/v1/dead-letters/export", "/dead-letters/export"),
     ("dead-letter import", "/api/v1/dead-letters/import", "/dead-letters/import"),
+    ("dead-letter import", "/api/v1/dead-letters/import", "/dead-letters/import/file"),
     ("operation list", "/api/v1/operations", "/operations"),
     ("operation show", "/api/v1/operations/{id}", "/operations/{id}"),
     ("operation show", "/api/v1/operations/{id}/items", "/operations/{id}"),
@@ -46,8 +47,9 @@ const VERBS: [(&str, &str, &str); 34] = [
 ];
 
 /// The rest of what all faces have.
-const READS: [(&str, &str, &str); 3] = [
+const READS: [(&str, &str, &str); 4] = [
     ("contact show --reveal", "/api/v1/companies/{company}/contacts/{id}/reveal", "/contacts/{id}/reveal"),
+    ("trigger check", "/api/v1/trigger/check", "/playground"),
     ("trigger preview", "/api/v1/trigger/preview", "/playground"),
     ("audit list", "/api/v1/audit", "/audit"),
 ];

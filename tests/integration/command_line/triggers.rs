@@ -47,21 +47,20 @@ async fn check_reports_invalid_definitions(app: &TestApp) {
     let event = Event::lead("Ada").next(&json!({"type": "EMAIL"})).bytes();
     let chain = app.cli_with_input(&["trigger", "check", "-"], &event).await;
     assert!(chain.code == Some(1) && chain.stdout.contains("/data/next/0/action"), "{}", chain.stdout);
-    let (text, error) = (
-        b"{\n  \"name\": Zaphod\n}",
-        "could not parse standard input as JSON: expected value at line 2 column 11",
-    );
-    let checked = app.cli_with_input(&["trigger", "check", "-", "-o", "json"], text).await;
-    let findings: Vec<Value> = serde_json::from_str(&checked.stdout).unwrap();
-    assert_eq!(
-        (checked.code, findings),
-        (Some(1), vec![json!({"severity": "error", "place": "", "message": error})])
-    );
-    let preview = app.cli_with_input(&["trigger", "preview", "-", "--arguments", "{}"], text).await;
-    assert_failed(&preview, 1, &format!("error: {error}\n"));
     let next = json!({"trigger": definition("https://hooks.example/"), "next": "Zaphod"}).to_string();
-    let bad_next = app.cli_with_input(&["trigger", "check", "-"], next.as_bytes()).await;
-    assert_failed(&bad_next, 1, "error: /next must be a list of definitions\n");
+    for (text, message) in [
+        ("{\n  \"name\": Zaphod\n}", "the definition is not JSON: expected value at line 2 column 11"),
+        (next.as_str(), "/next must be a list of definitions"),
+    ] {
+        let checked = app.cli_with_input(&["trigger", "check", "-", "-o", "json"], text.as_bytes()).await;
+        let findings: Vec<Value> = serde_json::from_str(&checked.stdout).unwrap();
+        let expected = json!({"severity": "error", "place": "", "message": message});
+        assert_eq!((checked.code, findings), (Some(1), vec![expected]));
+    }
+    let text = b"{\n  \"name\": Zaphod\n}";
+    let preview = app.cli_with_input(&["trigger", "preview", "-", "--arguments", "{}"], text).await;
+    let error = "error: could not parse standard input as JSON: expected value at line 2 column 11\n";
+    assert_failed(&preview, 1, error);
     assert_failed(&app.cli(&["trigger", "check", "/nowhere.json"]).await, 1, "/nowhere.json");
 }
 

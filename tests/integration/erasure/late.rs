@@ -129,12 +129,14 @@ fn rejected() -> Vec<(&'static str, Vec<u8>)> {
     let large = late().phone(PHONE).argument("city", "x".repeat(1024 * 1024));
     let escaped = format!(r#"{{"email": "{}""#, EMAIL.replace('@', r"\u0040"));
     let unknown = late().email(EMAIL).without("/data/company");
+    let future = Event::lead("Ada").email(EMAIL).time("2999-01-01T00:00:00Z");
     vec![
         ("arguments_invalid", invalid.bytes()),
         ("event_invalid", without_time.bytes()),
         ("too_large", large.bytes()),
         ("undecodable", escaped.into_bytes()),
         ("event_invalid", unknown.bytes()),
+        ("event_invalid", future.bytes()),
     ]
 }
 
@@ -155,7 +157,7 @@ async fn rejected_message_about_an_erased_person_is_kept_without_its_contents(ap
     }
     let copy = Event::lead("Ada").id(PHONE).email(EMAIL).time("2026-01-02T00:00:00Z");
     app.broker.publish_dead_letter(&copy.bytes()).await;
-    app.count_becomes("SELECT sum(attempts)::bigint FROM dead_letters", 11).await;
+    app.count_becomes("SELECT sum(attempts)::bigint FROM dead_letters", 13).await;
     assert_no_trace(&dump(app).await.0);
     let all = app.dead_letters().await;
     let mut reasons: Vec<&str> = all.iter().map(|dead| dead.reason.as_str()).collect();
@@ -176,7 +178,7 @@ async fn rejected_message_about_an_erased_person_is_kept_without_its_contents(ap
     assert_eq!(replayed.code, Some(3), "{}", replayed.stderr);
     assert_eq!(
         app.json(&["dead-letter", "discard", "--all", "--yes", "--operator", "grace"]).await["discarded"],
-        6
+        7
     );
 }
 

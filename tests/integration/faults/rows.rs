@@ -218,7 +218,7 @@ async fn redelivered_event_whose_contact_is_locked_is_no_dead_letter(app: &TestA
     sqlx::query("SELECT FROM contacts FOR UPDATE").execute(&mut *lock).await.unwrap();
     app.broker.publish_all(&[vec![ada.clone(), ada], neighbors(20)].concat()).await;
     app.wait_for_rows("contacts", 21).await;
-    let ended = async || (process.log().matches("its event has ended").count() == 2).then_some(());
+    let ended = async || (process.log().matches("its event has already ended").count() == 2).then_some(());
     eventually("both copies are given up", ended).await;
     assert_eq!((app.rows("dead_letters").await, app.rows("applied_events").await), (0, 21));
     process.ready().await;

@@ -41,8 +41,6 @@ async fn hanging_receiver_of_one_company_does_not_stop_another(app: &TestApp) {
     const SLOTS: usize = 32;
     app.set("webhook.concurrency", &SLOTS.to_string());
     app.set("webhook.timeout", "10m");
-    // They have been due for hours.
-    app.set("health.max_lag", "1d");
     let migrated = app.cli(&["migrate"]).await;
     assert_eq!(migrated.code, Some(0), "{}", migrated.stderr);
     fill(app, "greedy", &app.receiver.url("/held"), 20_000, 100).await;

@@ -89,7 +89,9 @@ async fn groups_are_filtered_by_what_they_have_in_common(app: &TestApp) {
     // A settled dead letter does not count.
     app.json(&["dead-letter", "discard", "--reason", "identifier_invalid", "--yes"]).await;
     assert_eq!(groups(app, &[]).await.len(), 3);
-    assert_refused(&app.cli(&["dead-letter", "groups", "--state", "open"]).await, 2, "--state");
+    for (option, value) in [("--state", "open"), ("--event", "1")] {
+        assert_refused(&app.cli(&["dead-letter", "groups", option, value]).await, 2, option);
+    }
 }
 
 #[apply(test)]

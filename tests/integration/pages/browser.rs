@@ -155,6 +155,18 @@ impl Browser {
         page
     }
 
+    /// Sends a form of ours with a file, as browsers do.
+    pub(super) async fn upload(&self, path: &str, fields: &[(&str, &str)], file: &str) -> Page {
+        let head = |name: &str| format!("--x-y\r\nContent-Disposition: form-data; name=\"{name}\"");
+        let field = |(name, value): &(&str, &str)| format!("{}\r\n\r\n{value}\r\n", head(name));
+        let fields: String = fields.iter().map(field).collect();
+        let body = format!("{fields}{}; filename=\"x.ndjson\"\r\n\r\n{file}\r\n--x-y--\r\n", head("file"));
+        let response = self.post(path, &self.base, "multipart/form-data; boundary=x-y", body).await;
+        let page = Page::read(path, response).await;
+        page.assert_harmless();
+        page
+    }
+
     /// Sends these fields, and returns the bare response.
     pub(super) async fn send(&self, path: &str, fields: &[(&str, &str)]) -> Response {
         self.send_from(path, fields, &self.base).await
@@ -163,12 +175,16 @@ impl Browser {
     /// The same from a page of `origin`.
     pub(super) async fn send_from(&self, path: &str, fields: &[(&str, &str)], origin: &str) -> Response {
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        self.post(path, origin, "application/x-www-form-urlencoded", body).await
+    }
+
+    async fn post(&self, path: &str, origin: &str, content_type: &str, body: String) -> Response {
         self.client
             .post(format!("{}{path}", self.base))
             .header(COOKIE, &self.cookie)
             .header(ORIGIN, origin)
             .header("accept", "text/html")
-            .header("content-type", "application/x-www-form-urlencoded")
+            .header("content-type", content_type)
             .body(body)
             .send()
             .await

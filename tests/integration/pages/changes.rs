@@ -52,6 +52,8 @@ async fn cause_has_a_note(app: &TestApp) {
         "{}",
         noted.text
     );
+    let letter = only(browser.open("/dead-letters").await.links("/dead-letters/"));
+    assert!(browser.open(&letter).await.text.contains("Ask Bob\nfirst by olga"));
     let removed = browser.submit("/failures/note", &[("signature", &signature), ("text", "")]).await;
     assert!(!removed.text.contains("Ask Bob"), "{}", removed.text);
 }

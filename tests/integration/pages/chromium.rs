@@ -1,6 +1,6 @@
 //! Debian's Chromium, driven through the `WebDriver` protocol.
 
-use std::process::Stdio;
+use std::{path::Path, process::Stdio};
 
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
@@ -97,6 +97,12 @@ impl Chromium {
         let id = self.find(selector).await;
         self.post(&format!("/element/{id}/clear"), &json!({})).await;
         self.post(&format!("/element/{id}/value"), &json!({ "text": text })).await;
+    }
+
+    /// Chooses a file.
+    pub(super) async fn choose(&self, selector: &str, file: &Path) {
+        let id = self.find(selector).await;
+        self.post(&format!("/element/{id}/value"), &json!({ "text": file })).await;
     }
 
     /// The targets of the links in the page's own part that begin so.

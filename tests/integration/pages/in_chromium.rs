@@ -1,7 +1,10 @@
 //! What operators do in a browser, with the script of the pages and without it; the policy, and what fits on a phone.
 
+use std::fs;
+
 use macro_rules_attribute::apply;
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 
 use super::{
     PAGES, broken,
@@ -40,6 +43,25 @@ async fn replay_is_previewed_and_watched_until_it_ends(app: &TestApp) {
     chromium.click("main form button.primary").await;
     chromium.sees("Ended").await;
     app.count_becomes("SELECT count(*) FROM dead_letters WHERE attempts = 2", 3).await;
+    chromium.assert_quiet().await;
+    chromium.close().await;
+}
+
+#[apply(in_chromium)]
+async fn admin_uploads_a_file_without_script(app: &TestApp) {
+    let process = with_dead_letters(app, 3).await;
+    let exported = app.cli(&["dead-letter", "export"]).await.stdout;
+    let file = NamedTempFile::with_suffix(".ndjson").unwrap();
+    fs::write(&file, exported).unwrap();
+    let chromium = Chromium::sign_in_without_script(&process, "administer").await;
+    chromium.open("/dead-letters/import").await;
+    chromium.choose("input[type=file]", file.path()).await;
+    chromium.click("form[enctype] button.primary").await;
+    chromium.sees("Nothing was changed yet").await;
+    chromium.choose("input[type=file]", file.path()).await;
+    chromium.click("form[enctype] button[formaction]").await;
+    chromium.sees("Imported").await;
+    chromium.sees("already there").await;
     chromium.assert_quiet().await;
     chromium.close().await;
 }

@@ -89,8 +89,13 @@ async fn whole_cause_is_discarded_and_restored(app: &TestApp) {
     assert_eq!(app.rows("dead_letters WHERE state = 'discarded' AND settled_by = 'olga'").await, 3);
     let page = browser.open("/dead-letters?state=discarded").await;
     let planned = plan_ticked(&browser, &page, "restore").await;
-    run(&browser, &planned, &[], "done").await;
+    run(&browser, &planned, &[("reason", "not yet")], "done").await;
     assert_eq!(app.rows("dead_letters WHERE state = 'open'").await, 3);
+    let letter = browser.open("/dead-letters").await.links("/dead-letters/").remove(0);
+    let letter = browser.open(&letter).await;
+    let (_, done) = letter.text.split_once("What operators did").expect("what was done");
+    let places = ["Restore", "not yet", "Discard"].map(|word| done.find(word));
+    assert!(places.is_sorted() && places[0].is_some() && done.contains("by olga"), "{done}");
 }
 
 #[apply(test)]

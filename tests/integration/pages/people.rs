@@ -149,8 +149,20 @@ async fn playground_shows_fields_and_request_and_sends_nothing(app: &TestApp) {
     {
         assert!(shown.text.contains(text), "{text}: {}", shown.text);
     }
+    assert!(shown.text.contains("Nothing is wrong with the definition."), "{}", shown.text);
+    for (written, instead, says) in [
+        ("\"name\": \"name\"", "\"name\": \"$name\"", "error/actions/0/name"),
+        ("https:", "http:", "warning/actions/1/url"),
+        ("$email", "{{<b>}}", "warning/actions/1/body/to{{…}} is sent as written"),
+    ] {
+        let definition = definition.replace(written, instead);
+        let shown = browser
+            .submit("/playground", &[("definition", definition.as_str()), ("arguments", arguments)])
+            .await;
+        assert!(shown.text.contains(says), "{says}: {}", shown.text);
+    }
     for (definition, arguments, says) in [
-        ("{", "{}", "The definition is not JSON"),
+        ("{", "{}", "the definition is not JSON: EOF while parsing an object at line 1 column 1"),
         ("{}", "[]", "Arguments must be a JSON object"),
         ("{}", "{}", "Dead letter"),
     ] {

@@ -111,7 +111,7 @@ async fn texts_of_links_are_only_text(app: &TestApp) {
 }
 
 /// Every form that changes something, by the least role that may send it.
-const FORMS: [(&str, &str); 20] = [
+const FORMS: [(&str, &str); 21] = [
     ("/failures/note", "operator"),
     ("/operations/plan", "operator"),
     ("/operations/0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11/run", "operator"),
@@ -124,6 +124,7 @@ const FORMS: [(&str, &str); 20] = [
     ("/deliveries/resend/plan", "operator"),
     ("/dead-letters/export", "admin"),
     ("/dead-letters/import", "admin"),
+    ("/dead-letters/import/file", "admin"),
     ("/endpoints/0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11/pause?company=acme", "operator"),
     ("/endpoints/0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11/resume?company=acme", "operator"),
     ("/endpoints/0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11/enable?company=acme", "operator"),

@@ -57,6 +57,50 @@ async fn dead_letters_are_downloaded_looked_at_and_put_back(app: &TestApp) {
 }
 
 #[apply(test)]
+async fn file_of_dead_letters_is_uploaded(app: &TestApp) {
+    let process = with_dead_letters(app, 3).await;
+    let browser = Browser::sign_in(&process, "administer").await;
+    let fields = [("csrf", browser.csrf.as_str()), ("matching", "export"), ("company", "acme")];
+    let file = browser.send("/dead-letters/export", &fields).await.text().await.unwrap();
+    let before = app.dead_letters().await;
+    forget(app).await;
+    // More than a field of a form may have.
+    let file = format!("{file}{}\nlast", "x".repeat(3 << 20));
+    let (path, csrf) = ("/dead-letters/import/file", [("csrf", browser.csrf.as_str())]);
+    let preview = browser.upload(&format!("{path}?preview=yes"), &csrf, &file).await;
+    for says in [
+        "Nothing was changed yet",
+        "3can be imported",
+        "Line 4 is not",
+        "Line 5 is not",
+        "Choose the file again",
+    ] {
+        assert!(preview.text.contains(says), "{says}: {}", preview.text);
+    }
+    assert_eq!(app.rows("dead_letters").await, 0);
+    let fields = [("csrf", browser.csrf.as_str()), ("reason", "lost")];
+    let done = browser.upload(path, &fields, &file).await;
+    assert!(done.text.contains("3imported"), "{}", done.text);
+    assert_eq!(app.dead_letters().await, before);
+    let imported = "audit_log WHERE action = 'dead_letter.import' AND via = 'console' AND reason = 'lost'";
+    assert_eq!(app.rows(imported).await, 3);
+    for (fields, status) in [
+        (&[][..], 403),
+        (&[("csrf", "x")], 403),
+        (&[csrf[0], csrf[0]], 400),
+        (&[csrf[0], ("what", "1")], 400),
+        (&[csrf[0], ("reason", &"x".repeat(20_000))], 413),
+    ] {
+        let refused = browser.upload(path, fields, "x").await;
+        assert_eq!(refused.status, status, "{fields:.100?}: {}", refused.text);
+    }
+    let operator = Browser::sign_in(&process, "operate").await;
+    assert_eq!(operator.upload(path, &[("csrf", operator.csrf.as_str())], "x").await.status, 403);
+    let elsewhere = browser.upload("/failures/note", &csrf, "x").await;
+    assert_eq!(elsewhere.status, 415, "{}", elsewhere.text);
+}
+
+#[apply(test)]
 async fn all_deliveries_that_match_are_counted_and_then_resent(app: &TestApp) {
     let_in(app);
     let process = app.run(&[]).await;

@@ -160,6 +160,14 @@ fn file_with_an_empty_list_has_no_arguments() {
 }
 
 #[test]
+fn arguments_may_be_a_text_that_holds_them() {
+    for text in [r#""{\"name\": \"Ada\"}""#, r#""\"{\\\"name\\\": \\\"Ada\\\"}\"""#] {
+        assert_eq!(argument(text, "--arguments").unwrap().get(), r#"{"name": "Ada"}"#, "{text}");
+    }
+    assert!(argument(r#""[1]""#, "--arguments").is_err());
+}
+
+#[test]
 fn company_and_client_data_come_from_the_file() {
     let event = format!(
         r#"{{"data": {{"assistant": {{"maxInteractions": 1}}, "clientData": {{"plan": "p"}}, "trigger": {REFERENCE}}}}}"#

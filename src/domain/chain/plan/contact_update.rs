@@ -5,7 +5,7 @@
 //! birthday or country that is not understood is stored as given and reported as `unverified`; a phone beside
 //! which a second number cannot be used is stored and reported as `one_of_two`.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -24,10 +24,10 @@ use crate::domain::{
         definition::{Action, Trigger},
         mapping::Mapping,
     },
-    value::{country, phone::Region, zip_code},
+    value::{country, damaged, phone::Region, zip_code},
 };
 
-/// The longest text that is looked at for a placeholder when it breaks the schema, in bytes.
+/// The longest text that is checked for a placeholder when it violates the schema, in bytes.
 const MAX_PLACEHOLDER: usize = 1024;
 
 /// Builds the update from the arguments that `mapping` names. `region` is the company's.
@@ -59,12 +59,15 @@ pub(super) fn fill(
     }
     drop_shared_doubts(&mut update.values);
     update.settle_keys();
-    tidy_zip_code(&mut update.values, region);
+    let is_number = |given: &Value| given.is_number() || given.as_str().is_some_and(is_float);
+    let zip_code = mapping.iter().find(|(field, _)| *field == Field::ZipCode);
+    let lacks_zeros = zip_code.and_then(|(_, parameter)| arguments.get(parameter)).is_some_and(is_number);
+    tidy_zip_code(&mut update.values, region, lacks_zeros);
     check_keys(&update, rules.on_unidentified)?;
     Ok(update)
 }
 
-/// A program writes its word for nothing in every field that it does not have. Nobody called None works at None.
+/// A program writes its word for nothing in every missing field. Nobody called None works at None.
 fn drop_shared_doubts(values: &mut FieldMap<String>) {
     let doubtful: Vec<(Field, &String)> =
         values.iter().filter(|(field, value)| is_doubtful(*field, value)).collect();
@@ -77,7 +80,7 @@ fn drop_shared_doubts(values: &mut FieldMap<String>) {
     }
 }
 
-/// The arguments that may be null, that fill fields, and that are no value for any of them: nothing, blank or a placeholder.
+/// The arguments that may be null, that fill fields, and that are not a value for any of them: nothing, blank or a placeholder.
 pub(super) fn without_value<'t>(
     trigger: &'t Trigger,
     arguments: &Value,
@@ -104,7 +107,7 @@ pub(super) fn without_value<'t>(
     found.into_iter().filter(|(_, is_none)| *is_none).map(|(parameter, _)| parameter).collect()
 }
 
-/// One argument of a CRM step and what came of it, for the author of the trigger. Personal data.
+/// One argument of a CRM step and its outcome, for the author of the trigger. Personal data.
 pub struct Explained {
     /// The field that it is for.
     pub field: Field,
@@ -112,11 +115,11 @@ pub struct Explained {
     pub parameter: String,
     /// The argument; anything but text as JSON.
     pub given: String,
-    /// What came of it.
+    /// Its outcome.
     pub outcome: Outcome,
 }
 
-/// What came of an argument.
+/// The outcome of an argument.
 pub enum Outcome {
     /// The value that is stored, and a remark: a code of `rejected`, or a sentence.
     Stored(String, Option<&'static str>),
@@ -125,6 +128,25 @@ pub enum Outcome {
     /// The code in `rejected`.
     Rejected(&'static str),
 }
+
+/// What would come of this text as an argument for the field, apart from the other arguments.
+#[must_use]
+pub fn outcome_of(
+    field: Field,
+    text: &str,
+    said_at: OffsetDateTime,
+    region: Region,
+    rules: &Rules,
+) -> Outcome {
+    let reader = Reader { region, rules, said_at };
+    match reader.read(field, &Value::from(text), "") {
+        Reading::NoValue(why) => Outcome::NoValue(why.map_or(NOTHING, Why::sentence)),
+        Reading::Rejected(reason) => Outcome::Rejected(reason),
+        Reading::Accepted { value, noted } => Outcome::Stored(value.into_text(), noted),
+    }
+}
+
+const NOTHING: &str = "nothing or blank";
 
 /// What came of each argument that [`fill`] has read for `update`.
 pub(super) fn explain(
@@ -138,14 +160,14 @@ pub(super) fn explain(
     let explained = mapping.iter().filter_map(|(field, parameter)| {
         let argument = arguments.get(parameter)?;
         let outcome = match reader.read(field, argument, parameter) {
-            Reading::NoValue(why) => Outcome::NoValue(why.map_or("nothing or blank", Why::sentence)),
+            Reading::NoValue(why) => Outcome::NoValue(why.map_or(NOTHING, Why::sentence)),
             Reading::Rejected(reason) => Outcome::Rejected(reason),
             Reading::Accepted { value, noted } => {
                 let value = value.into_text();
                 let doubt = is_doubtful(field, &value).then_some("only while no other value is known");
                 match update.values.get(field) {
                     None => Outcome::NoValue("a word for no value, in several fields"),
-                    // The postal code is tidied last.
+                    // The postal code is formatted last.
                     Some(value) => Outcome::Stored(value.clone(), noted.or(doubt)),
                 }
             }
@@ -156,11 +178,20 @@ pub(super) fn explain(
     explained.collect()
 }
 
-/// Formats the postal code by the country in the update, or else by the company's region.
-fn tidy_zip_code(values: &mut FieldMap<String>, region: Region) {
+/// Whether a program has written a number, `1310100.0`.
+fn is_float(text: &str) -> bool {
+    matches!(damaged::repair(text.trim()), Some(Cow::Owned(_)))
+}
+
+/// Formats the postal code by the country in the update, or else by the company's region. A number has no zeros at its start,
+/// so it may lack one or two: `1310100` is São Paulo's 01310-100, and `2134` Boston's 02134.
+fn tidy_zip_code(values: &mut FieldMap<String>, region: Region, lacks_zeros: bool) {
     let Some(given) = values.get(Field::ZipCode) else { return };
     let country = values.get(Field::Country).filter(|country| country::is_code(country));
-    if let Some(tidied) = zip_code::tidy(given, country.map_or(region.code(), String::as_str)) {
+    let country = country.map_or(region.code(), String::as_str);
+    let zeros = if lacks_zeros { ["", "0", "00"].as_slice() } else { &[""] };
+    let tidied = zeros.iter().find_map(|zeros| zip_code::tidy(&format!("{zeros}{given}"), country));
+    if let Some(tidied) = tidied {
         values.insert(Field::ZipCode, tidied);
     }
 }

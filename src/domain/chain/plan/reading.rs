@@ -1,8 +1,8 @@
 //! Reads one argument as the value of a field.
 //!
-//! The order matters: clean the text, look for a placeholder, take off what stands around the value, look for a
-//! placeholder again, take off words for nothing beside the value, and only then parse. Templates use the marks of
-//! wrappings (`<name>`), so they come first; other placeholders are wrapped like any value (`'None`), so they come last.
+//! The order matters: clean the text, look for a placeholder, unwrap the value, look for a placeholder again, remove
+//! "no value" words beside the value, and only then parse. Templates use the marks of wrappings (`<name>`), so they
+//! come first; other placeholders are wrapped like any value (`'None`), so they come last.
 
 use std::borrow::Cow;
 
@@ -19,7 +19,8 @@ use crate::domain::{
     value::{
         birthday, country, damaged,
         email::Email,
-        identity::{Recognized, recognize},
+        identity::{Recognized, recognize, with_lost_zeros},
+        mojibake,
         phone::{Phone, Region},
         relatives::is_anothers,
         text,
@@ -27,7 +28,7 @@ use crate::domain::{
     },
 };
 
-/// What came of an argument.
+/// The outcome of an argument.
 pub(super) enum Reading {
     /// No value was given: nothing, blank, or a placeholder.
     NoValue(Option<Why>),
@@ -69,12 +70,12 @@ impl Reading {
     }
 }
 
-/// How often a text is looked at again after something was taken off.
+/// How often a text is looked at again after something was removed.
 const MAX_ROUNDS: usize = 4;
-/// In bytes, of what may stand around a value of the greatest length.
+/// In bytes, of the wrapping around a value of the greatest length.
 const MAX_AROUND: usize = 4096;
 
-/// Why a text is no identifier.
+/// Why a text is not an identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoKey {
     /// Nothing, blank, or a placeholder.
@@ -86,7 +87,7 @@ pub enum NoKey {
 /// Reads a text from elsewhere as an argument of an event that fills this field, a phone or an email.
 ///
 /// # Errors
-/// When it is no identifier.
+/// When it is not an identifier.
 pub fn read_key(field: Field, text: &str, region: Region, rules: &Rules) -> Result<Identifier, NoKey> {
     // No identifier depends on the time.
     let reader = Reader { region, rules, said_at: OffsetDateTime::UNIX_EPOCH };
@@ -123,7 +124,9 @@ impl Reader<'_> {
         if given.len() > self.longest_given() {
             return Reading::Rejected("too_long");
         }
-        let mut text = text::clean(given);
+        // Before it is cleaned: some of these characters are invisible.
+        let mended = mojibake::decoded(given);
+        let mut text = text::clean(mended.as_deref().unwrap_or(given));
         for _ in 0..MAX_ROUNDS {
             if let Some(no_value) = self.no_value(field, &text, parameter) {
                 return no_value;
@@ -154,7 +157,7 @@ impl Reader<'_> {
         self.rules.max_value_length.saturating_mul(4).saturating_add(MAX_AROUND)
     }
 
-    /// What can stand around a value of the field.
+    /// How a value of the field can be wrapped.
     const fn kind(&self, field: Field) -> Kind {
         match field {
             Field::Email => Kind::Email,
@@ -171,7 +174,7 @@ impl Reader<'_> {
         Some(Reading::NoValue(why))
     }
 
-    /// Parses a text around which nothing stands.
+    /// Parses an unwrapped text.
     fn value(&self, field: Field, text: &str) -> Reading {
         let longest = self.rules.max_value_length;
         if text.len() > longest && text.chars().nth(longest).is_some() {
@@ -226,9 +229,14 @@ impl Reader<'_> {
     }
 
     fn digits(&self, field: Field, text: &str) -> Reading {
-        let Some(text) = damaged::repair(text) else { return Reading::Rejected("damaged_number") };
+        let Some(mut text) = damaged::repair(text) else { return Reading::Rejected("damaged_number") };
         if field != Field::Identity {
             return Reading::text(text.into_owned());
+        }
+        if matches!(text, Cow::Owned(_))
+            && let Some(whole) = with_lost_zeros(&text, self.region)
+        {
+            text = Cow::Owned(whole);
         }
         match recognize(&text, self.region) {
             Recognized::Cpf(text) | Recognized::Cnpj(text) | Recognized::Ssn(text) => Reading::text(text),
@@ -250,7 +258,12 @@ impl Reader<'_> {
     ) -> Result<Cow<'a, str>, &'static str> {
         Ok(match argument {
             Value::String(text) => Cow::Borrowed(text.as_str()),
-            Value::Number(number) => Cow::Owned(number_text(number)),
+            Value::Number(number) => {
+                let text = number_text(number);
+                let is_document = field == Field::Identity;
+                let whole = if is_document { with_lost_zeros(&text, self.region) } else { None };
+                Cow::Owned(whole.unwrap_or(text))
+            }
             Value::Bool(value) => Cow::Borrowed(if *value { "true" } else { "false" }),
             Value::Null => Cow::Borrowed(""),
             Value::Object(_) => return Err("not_text"),

@@ -82,7 +82,7 @@ impl Draft {
         }
     }
 
-    /// Writes the values to which the current ones give way. Returns the fields that changed.
+    /// Writes the values to which the current ones yield. Returns the fields that changed.
     pub(super) fn write(&mut self, update: &ContactUpdate, dropped: Option<Field>) -> Vec<Field> {
         let mut changed = Vec::new();
         for (field, value) in update.values.iter().filter(|(field, _)| Some(*field) != dropped) {
@@ -124,7 +124,7 @@ impl Draft {
     }
 }
 
-/// Whether a value gives way to another one of the same field: a doubtful one to every certain one, otherwise the
+/// Whether a value yields to another one of the same field: a doubtful one to every certain one, otherwise the
 /// older to the newer. It depends on the two alone, so the greatest of all values does not depend on their order.
 fn yields(field: Field, mine: &Stamped, (theirs, stamp): (&str, &Stamp)) -> bool {
     let rank = |value, stamp| (!is_doubtful(field, value), stamp);

@@ -27,7 +27,7 @@ pub enum OnConflict {
 pub struct Policy {
     /// Setting `contacts.on_conflict`.
     pub on_conflict: OnConflict,
-    /// `None` when events that have passed them are applied again.
+    /// `None` when replaying events that have passed them.
     pub guards: Option<Guards>,
 }
 

@@ -1,5 +1,5 @@
-//! The reverse of the search for a person: all identifiers that it would find in some bytes. The people who have been
-//! erased are known only by hashes, so their identifiers cannot be searched for.
+//! The reverse of the search for a person: finds all identifiers in some bytes. Erased people are known only by
+//! hashes, so their identifiers cannot be searched for.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,4 @@
-//! Finds phone numbers and documents of digits in any text. Only whole numbers match, never a part of a
-//! longer one.
+//! Finds phone numbers and numeric documents in any text. Only whole numbers match, never a part of a longer one.
 
 use std::ops::Range;
 

@@ -1,11 +1,15 @@
-//! Decodes bytes of an unknown format into the texts that they may represent. Nothing here knows what is
-//! searched for.
+//! Decodes bytes of an unknown format into the texts that they may represent. Nothing here knows the search terms.
 
 use std::borrow::Cow;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use crate::domain::value::{entities, phone::brazil, text};
+use crate::domain::value::{
+    damaged, entities,
+    phone::{brazil, written},
+    text,
+    wrapping::spoken,
+};
 
 /// Layers of encoding, such as JSON within JSON within a URL.
 const MAX_DEPTH: usize = 3;
@@ -51,6 +55,9 @@ fn decoded(text: &str) -> Vec<String> {
     }
     decoded.extend(entities::decoded(text).map(|text| visible(&text)));
     decoded.extend(brazil::without_blanks(text));
+    decoded.extend(damaged::without_marks_of_groups(text));
+    decoded.extend(written::numbers_in_context(text));
+    decoded.extend(spoken::with_signs(text));
     if text.contains(" @") || text.contains("@ ") {
         decoded.push(text.split('@').map(str::trim).collect::<Vec<_>>().join("@"));
     }

@@ -1,4 +1,4 @@
-//! Takes off what programs leave beside a value where a part was missing: `Ana undefined`, `ada@x.example / null`.
+//! Removes what programs leave beside a value where a part was missing: `Ana undefined`, `ada@x.example / null`.
 
 use std::borrow::Cow;
 
@@ -13,11 +13,11 @@ const AT_END: [&str; 9] =
 /// At both ends of what is not words, in any case.
 const AROUND_KEYS: [&str; 10] =
     ["undefined", "null", "none", "nil", "nan", "n/a", "<nil>", "<null>", "(null)", "[object object]"];
-/// What such a word is apart from a key by. `nan_lee@x.example` and `nil-kumar@x.example` are people.
+/// What separates such a word from a key. `nan_lee@x.example` and `nil-kumar@x.example` are people.
 const APART: [char; 5] = [' ', ',', ';', '/', '|'];
 /// The same in other texts: `dev/null` is a name.
 const APART_IN_TEXT: [char; 4] = [' ', ',', ';', '|'];
-/// What goes with such a word, if it stands between it and the value.
+/// What goes with such a word, if it is between the word and the value.
 const BETWEEN: [char; 8] = [' ', ',', ';', '/', '|', '-', '–', ':'];
 
 /// What the names of streets begin or end with, in lower case.
@@ -33,8 +33,8 @@ const MAX_PARTS: usize = 4;
 const MAX_TEXT: usize = 4096;
 
 impl Placeholders {
-    /// The text without what says "no value" beside its value. `None` if there is no such thing, or nothing else. Empty if
-    /// the rest is no value by itself.
+    /// The text without what says "no value" beside its value. `None` without such words, or without anything else. Empty if
+    /// the rest alone is not a value.
     #[must_use]
     pub fn without_beside(&self, field: Field, text: &str) -> Option<String> {
         if text.len() > MAX_TEXT || !has_separator(text) {
@@ -52,7 +52,7 @@ impl Placeholders {
         rest.or_else(|| if is_key { self.without_parts(field, text) } else { None })
     }
 
-    /// A key or another value of digits without the words for nothing at its ends, whatever the settings:
+    /// A key or another value of digits without the words for nothing at its ends, regardless of the settings:
     /// `ada@x.example / null`.
     pub(super) fn without_words_around(text: &str) -> Option<&str> {
         // Each of the words has a letter.
@@ -90,7 +90,8 @@ impl Placeholders {
         let words = || {
             let mut ends = text.match_indices(' ').filter(|_| field == Field::Name).map(|(at, _)| at);
             ends.find_map(|at| {
-                let remark = text.get(at + 1..).filter(|remark| remark.contains(' '))?;
+                let is_whole = |remark: &&str| remark.contains(' ') && !remark.ends_with([']', ')', '>']);
+                let remark = text.get(at + 1..).filter(is_whole)?;
                 let denied = remark.split(' ').next().is_some_and(is_denial);
                 if denied && says_nothing(remark) { before(at) } else { None }
             })
@@ -98,7 +99,7 @@ impl Placeholders {
         brackets.or_else(parts).or_else(words).filter(|value| value.contains(char::is_alphanumeric))
     }
 
-    /// Without the parts of a key that are no values: `ada@x.example, não informado`.
+    /// Without the parts of a key that are not values: `ada@x.example, não informado`.
     fn without_parts(&self, field: Field, text: &str) -> Option<String> {
         let has_words = || text.contains(' ') && text.contains(char::is_alphabetic);
         if !text.contains([',', ';', '|', '/']) && !has_words() {
@@ -131,7 +132,7 @@ fn is_denial(word: &str) -> bool {
         .any(|denial| denial.eq_ignore_ascii_case(word))
 }
 
-/// Whether the text can be an address or a number, and is no part of a link.
+/// Whether the text can be an address or a number, and is not part of a link.
 fn is_like_a_key(text: &str) -> bool {
     text.contains('@') || !text.contains(char::is_alphabetic) && text.contains(|c: char| c.is_ascii_digit())
 }
@@ -209,7 +210,7 @@ fn without_words(field: Field, text: &str) -> Option<String> {
     rest.contains(char::is_alphanumeric).then_some(rest)
 }
 
-/// Without the first of these words that stands alone: parentheses around it go, too.
+/// Without the first of these words that is alone: parentheses around it are removed, too.
 fn without_word(text: &str, word: &str) -> Option<String> {
     text.match_indices(word).find_map(|(at, found)| {
         let (mut before, mut after) = (text.get(..at)?, text.get(at + found.len()..)?);
@@ -229,7 +230,7 @@ fn without_word(text: &str, word: &str) -> Option<String> {
     })
 }
 
-/// Without these words at the ends. `None` if there is none, or nothing else.
+/// Without these words at the ends. `None` if there are none, or nothing else.
 fn without_ends<'a>(
     text: &'a str,
     at_start: &[&str],

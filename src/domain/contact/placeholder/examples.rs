@@ -1,6 +1,6 @@
-//! Recognizes email addresses from examples and documents that no list has.
+//! Recognizes example email addresses that are on no list.
 
-/// First labels of domains that stand for "the domain of somebody", and that whole mailboxes are looked at for.
+/// First labels of domains that mean "somebody's domain", for which whole mailboxes are checked.
 const DOMAINS: [&str; 22] = [
     "example",
     "exemplo",
@@ -99,7 +99,7 @@ const PEOPLE: [&str; 10] =
 /// Whether nobody can have an address at this domain: it is for documentation (RFC 2606, 3), or under a name that
 /// is for examples, tests and one's own machine (RFC 2606, 2; RFC 6761, 6).
 ///
-/// Names under `.example` count as people's: they stand for real ones in documents like ours.
+/// Names under `.example` count as people's: documents like ours use them for real ones.
 pub(super) fn is_reserved(domain: &str) -> bool {
     let Some((rest, top)) = domain.rsplit_once('.') else { return false };
     match top {
@@ -109,7 +109,7 @@ pub(super) fn is_reserved(domain: &str) -> bool {
     }
 }
 
-/// Whether both parts of an address stand for any: `user@example.co.uk`, `info@company.com`, `john@email.com`.
+/// Whether both parts of an address are generic: `user@example.co.uk`, `info@company.com`, `john@email.com`.
 pub(super) fn is_generic(mailbox: &str, domain: &str) -> bool {
     let Some((site, suffix)) = domain.split_once('.') else { return false };
     let first = mailbox.split(['.', '_', '-', '+']).next().unwrap_or_default();

@@ -1,6 +1,9 @@
 //! Recognizes what a template engine, a workflow tool, a program or a spreadsheet left in place of a value.
 
-use super::spreadsheet::{is_call, is_spreadsheet_error};
+use super::{
+    printed,
+    spreadsheet::{is_call, is_spreadsheet_error},
+};
 use crate::domain::{contact::field::Field, value::text::folded};
 
 /// No name, address or number contains any of these, so one of them makes the whole value residue, wherever it
@@ -30,7 +33,9 @@ pub(super) fn is_expression(field: Field, text: &str, parameter: &str) -> bool {
     let is_mark = |byte| matches!(byte, b'$' | b'{' | b'<' | b'%' | b'[' | b'*' | 0xab);
     let is_suspect =
         text.bytes().any(is_mark) || text.starts_with(['=', '@', ':', '_', '#', '&', '|', '(', '!']);
-    is_suspect && is_left_over(field, text, parameter) || is_path(field, text, parameter)
+    is_suspect && is_left_over(field, text, parameter)
+        || is_path(field, text, parameter)
+        || printed::is_object(text)
 }
 
 fn is_left_over(field: Field, text: &str, parameter: &str) -> bool {
@@ -76,14 +81,14 @@ fn is_one(field: Field, text: &str, parameter: &str) -> bool {
     is_call(text)
         || is_format(text)
         || is_marked(text)
-        || is_object(text)
+        || printed::is_marked_object(text)
         || is_mention(text)
         || is_variable(field, text, parameter)
         || is_blank(field, text, parameter)
         || text.strip_prefix([':', '@', '#', '%', '&', '=']).is_some_and(|name| name == parameter)
 }
 
-/// A path to a value that nobody followed: `lead.name`, `@param.name`. An address has an `@` within.
+/// A path to a value that was never resolved: `lead.name`, `@param.name`. An address has an `@` within.
 fn is_path(field: Field, text: &str, parameter: &str) -> bool {
     let path = text.strip_prefix('@').unwrap_or(text);
     let Some((root, name)) = path.split_once('.') else { return false };
@@ -173,7 +178,7 @@ fn is_blank(field: Field, text: &str, parameter: &str) -> bool {
 }
 
 /// Whether a text within marks can be the name of a variable or a blank. An address, a number and a date are
-/// values, whatever they are wrapped in.
+/// values, in any wrapping.
 fn is_name(inner: &str) -> bool {
     let digits = inner.bytes().filter(u8::is_ascii_digit).count();
     let fits = inner.chars().all(|c| c.is_alphanumeric() || " _-.[]{}%/$".contains(c));
@@ -199,13 +204,6 @@ fn is_format(text: &str) -> bool {
         || format
             .split_once('$')
             .is_some_and(|(place, end)| is_number(place) && matches!(end, "s" | "d" | "@"))
-}
-
-/// What JavaScript and Python write for an object: `[object Promise]`, `<Lead object at 0x7f…>`.
-fn is_object(text: &str) -> bool {
-    let starts = |with: &str| text.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
-    starts("[object ") && text.ends_with(']')
-        || text.starts_with('<') && text.ends_with('>') && text.contains(" object at 0x")
 }
 
 /// A person, a channel or a group in Slack, without a label: `<@U024BE7LH>`, `<!here>`.

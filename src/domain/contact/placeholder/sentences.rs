@@ -1,5 +1,5 @@
-//! Recognizes sentences that say that there is no value: `o cliente não informou`, `email not provided`,
-//! `wird nachgereicht`. Every word must be known, so a name within keeps the text a value.
+//! Recognizes sentences that say "no value": `o cliente não informou`, `email not provided`, `wird nachgereicht`.
+//! Every word must be known, so a text with a name in it stays a value.
 
 use std::sync::LazyLock;
 
@@ -85,7 +85,7 @@ const TASK: &str = "confirmar confirmado confirmada definir definido informar pr
 const FOLLOWS: Says = 32;
 const LATER: &str = "depois despues luego later soon follow follows spater folgt nachgereicht dopo";
 
-/// Stands beside all of these.
+/// Goes with all of these.
 const JOINS: Says = 64;
 const JOINT: &str = "o a os as um uma de da do das dos na no nas nos em por pelo pela pelos para com e ou que me lhe isso este \
     esta esse essa ao ate ainda agora momento nesse neste mais ser sera \

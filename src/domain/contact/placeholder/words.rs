@@ -1,4 +1,4 @@
-//! Words and phrases that say "no value", in whatever case, accents and punctuation.
+//! Words and phrases that say "no value", in any case, accents and punctuation.
 
 use strum::VariantArray as _;
 
@@ -18,7 +18,7 @@ use crate::domain::{
 /// Placeholders that are also names, folded: the default list `unless_a_name`.
 ///
 /// Not taken from the settings: contacts are rebuilt from events of years ago, and what won then must win again.
-pub(super) const DOUBTFUL: [&str; 25] = [
+pub(super) const DOUBTFUL: [&str; 29] = [
     "null",
     "none",
     "nil",
@@ -40,6 +40,10 @@ pub(super) const DOUBTFUL: [&str; 25] = [
     "n.d",
     "n.i",
     "guest",
+    "array",
+    "select",
+    "choose",
+    "escolha",
     "john doe",
     "jane doe",
     "max mustermann",
@@ -60,7 +64,7 @@ const MIN_JOINED: usize = 7;
 /// In bytes; phrases that begin with a longer word are looked up at once.
 const LONGEST_START: usize = 24;
 
-/// Stand between two phrases: "null and null".
+/// Between two phrases: "null and null".
 const CONNECTIVES: [&str; 6] = ["e", "y", "and", "or", "ou", "o"];
 
 /// Deny what follows, which may be the field's own name: "sem cargo".
@@ -87,7 +91,7 @@ const DENIALS: [&str; 20] = [
     "aucune",
 ];
 
-/// Typed into a form to get past it. Twice it is no address: `asd@asd.com`.
+/// Typed into a form to get past it. Twice, it is not an address: `asd@asd.com`.
 const TYPED: [&str; 16] = [
     "a", "aa", "aaa", "abc", "asd", "asdf", "qwe", "qwerty", "x", "xx", "123", "1234", "dummy", "fake",
     "temp", "foo",
@@ -96,7 +100,7 @@ const TYPED: [&str; 16] = [
 /// Placeholders at the end of others, "not provided yet"; alone and capitalized they are names.
 const TAILS: [&str; 4] = ["yet", "ainda", "todavia", "aun"];
 
-/// Whether a stored value may be a placeholder or a name: "None" in a field of proper names. Such a value gives way to
+/// Whether a stored value may be a placeholder or a name: "None" in a field of proper names. Such a value yields to
 /// any other.
 #[must_use]
 pub fn is_doubtful(field: Field, value: &str) -> bool {

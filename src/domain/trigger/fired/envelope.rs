@@ -1,5 +1,5 @@
-//! Explains why an envelope could not be decoded, and finds out whose event it is. Slower than decoding, and
-//! only used if that failed. Messages name members, never values.
+//! Explains why an envelope could not be decoded, and finds out whose event it is. Slower than decoding, so only used
+//! after that has failed. Messages name members, never values.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;

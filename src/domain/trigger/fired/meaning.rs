@@ -1,4 +1,4 @@
-//! The meaning of an event, which tells whether a message is the same one again.
+//! The meaning of an event, by which a repeated message is recognized.
 
 use crate::domain::{
     event::{self, MAX_BODY, without_mark},
@@ -7,7 +7,7 @@ use crate::domain::{
 };
 
 /// The members of the envelope that say nothing about the event. Whoever passes an event on may add them (CloudEvents,
-/// distributed tracing extension), and whoever publishes it again may begin another trace.
+/// distributed tracing extension), and publishing it again may begin another trace.
 const OF_THE_TRACE: [&str; 2] = ["traceparent", "tracestate"];
 
 /// [`event::meaning`] of the event as it is read: an object in a text means the object, so the order of its members does not
@@ -73,7 +73,7 @@ mod tests {
             assert!(!is_same(&wrap(one), &wrap(other)), "{}", wrap(one));
         }
         assert!(!is_same(&with_data(&json!(one)), &with_data(&json!(one.replace('1', "2")))));
-        // What stands in a text stays within its member.
+        // The contents of a text stay within its member.
         let (inside, outside) =
             (r#"{"a": ""}, "b": {"c": 1}"#, json!({"arguments": {"a": ""}, "b": {"c": 1}}));
         assert!(!is_same(&with_data(&json!({"arguments": inside})), &with_data(&outside)));

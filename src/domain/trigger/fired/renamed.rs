@@ -1,4 +1,4 @@
-//! An event with another identity: what an operator has edited is another event.
+//! An event with a new identity: an edited event is a different event.
 
 use serde_json::{Value, value::RawValue};
 

@@ -1,4 +1,4 @@
-//! What a repaired schema says about the arguments themselves: their names, and which of them may be null.
+//! What a repaired schema says about the arguments: their names, and which of them may be null.
 
 use std::collections::HashSet;
 

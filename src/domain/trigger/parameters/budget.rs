@@ -1,6 +1,6 @@
-//! Bounds what a schema may cost. A message is at most 1 MiB, but its parts multiply: names by the schemas below them,
-//! definitions by the references to them, schemas by the values that they apply to. So everything that walks a schema or
-//! arguments takes from a budget first, in each round of each loop, and stops once nothing is left.
+//! Limits what a schema may cost. A message is at most 1 MiB, but its parts multiply: names by the schemas below
+//! them, definitions by references, schemas by the values that they apply to. So all code that walks a schema or
+//! arguments takes from a budget in every iteration, and stops once it is spent.
 
 use std::cell::Cell;
 
@@ -26,7 +26,7 @@ impl Budget {
         Self { total, left: Cell::new(total) }
     }
 
-    /// Takes `amount`. `None` if so much is not left, and from then on.
+    /// Takes `amount`. `None` if less is left, and from then on.
     pub(super) fn take(&self, amount: u64) -> Option<()> {
         let left = self.left.get().saturating_sub(amount);
         self.left.set(left);

@@ -1,7 +1,7 @@
-//! An estimate of the work, the memory and the stack that the validator needs, for a schema and for given arguments.
+//! Estimates the work, memory and stack that the validator needs for a schema and given arguments.
 //!
-//! The validator goes through a schema once for each place in the arguments to which it applies, and once for each
-//! reference to it. With schemas that refer to each other, this can take exponential time and any depth. So the same way is
+//! The validator visits a schema once for each place in the arguments to which it applies, and once for each
+//! reference to it. Schemas that refer to each other can take exponential time and any depth. So the same path is
 //! walked first, without checking anything, up to a limit.
 
 mod unfold;

@@ -1,7 +1,8 @@
-//! The regular expressions of a schema: ECMA-262, as the validator's engines take them, with bounded memory and time.
+//! The regular expressions of a schema: ECMA-262, in the form that the validator's engines accept, with bounded
+//! memory and time.
 //!
-//! The validator translates expressions for its linear engine itself. One with look-around or back-references goes to
-//! an engine that backtracks, untranslated, so it is translated here.
+//! The validator itself translates expressions for its linear engine. It passes those with look-around or
+//! back-references to a backtracking engine untranslated, so they are translated here.
 
 mod scan;
 mod width;
@@ -22,7 +23,7 @@ const MAX_PATTERN: usize = 4096;
 const MAX_COMPILED: usize = 1 << 20;
 /// The same for nearly all expressions. Each part remembers as much of the texts it has seen.
 const COMPILED: usize = 64 * 1024;
-/// A larger one counts as so many.
+/// A larger one counts as this many.
 const LARGE: usize = MAX_COMPILED / COMPILED;
 /// So many characters and classes never take more than [`COMPILED`].
 const MAX_SMALL: usize = 16;
@@ -37,7 +38,7 @@ const MAX_COPIES: usize = 256;
 /// Characters and classes of such an expression, counted as often as they are repeated by counts: each of its parts may
 /// take [`MAX_COMPILED`].
 const MAX_WIDTH: usize = 10_000;
-/// The validator splits such an expression at its look-aheads and compiles the parts without our limit. Not beyond so many.
+/// The validator splits such an expression at its look-aheads and compiles the parts without our limit. At most this many.
 const MAX_SPLIT: usize = 1024;
 
 const TOO_MANY: &str = "is not checked: the schema has too many regular expressions (64, each look-around counts, and a \

@@ -22,7 +22,7 @@ const ANCHOR: u64 = 128;
 /// For a member that is looked at.
 const MEMBER: u64 = 16;
 
-/// The one schema of others that the validator has.
+/// The only foreign schema that the validator has.
 pub(super) const METASCHEMA: &str = "https://json-schema.org/draft/2020-12/schema";
 
 const DRAFTS: [(&str, Draft); 6] = [

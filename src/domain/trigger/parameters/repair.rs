@@ -1,10 +1,11 @@
 //! Rewrites a schema, as authors and tools write it, into one that the validator can check.
 //!
-//! - The older drafts and the dialect of `OpenAPI` become draft 2020-12, with only the keywords that are checked.
-//! - Each schema that is referred to becomes a definition with a number. So `$id`, anchors and addresses are gone, nothing can
-//!   be fetched, and compiling takes time in proportion to the size.
-//! - What cannot be checked is left out with a warning. That never refuses more: a schema without a keyword accepts more
-//!   than its author wrote (it is "loose"), and what reverses this, such as `not`, is left out if a schema in it is loose.
+//! - Older drafts and the `OpenAPI` dialect become draft 2020-12, with only the keywords that are checked.
+//! - Each referenced schema becomes a numbered definition. So `$id`, anchors and addresses are gone, nothing can be
+//!   fetched, and compiling takes time in proportion to the size.
+//! - What cannot be checked is left out with a warning. That never refuses more: a schema without a keyword accepts
+//!   more than its author wrote (it is "loose"), and a keyword that reverses this, such as `not`, is left out if a
+//!   schema in it is loose.
 
 mod expressions;
 mod keywords;

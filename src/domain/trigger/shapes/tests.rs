@@ -5,79 +5,82 @@ use serde_json::json;
 
 use super::*;
 
+/// Ids as texts and numbers, and their sources.
+const IDS: &[(&str, Option<&str>, &str)] = &[
+    (r#""acme""#, Some("acme"), "RFC 8259, 7"),
+    (r#""a\u0062""#, Some("ab"), "RFC 8259, 7: an escape"),
+    (r#""""#, Some(""), "RFC 8259, 7: nothing"),
+    (r#""5""#, Some("5"), "https://github.com/Jericho/ZoomNet/issues/228: now a number, now a text"),
+    ("5", Some("5"), "https://github.com/wvteijlingen/Spine/issues/148: a database counts"),
+    ("-5", Some("-5"), "as above: below zero"),
+    ("0", Some("0"), "as above"),
+    ("-0.0", Some("0"), "IEEE 754: minus zero"),
+    ("5.0", Some("5"), "Java, Lua: doubles"),
+    ("5e2", Some("500"), "C: printf's %g"),
+    ("18446744073709551615", Some("18446744073709551615"), "Rust: the greatest u64"),
+    ("-9223372036854775808", Some("-9223372036854775808"), "Java: the least long"),
+    ("-5.0", Some("-5"), "as above: a double"),
+    ("0.1e1", Some("1"), "RFC 8259, 6"),
+    ("1E+3", Some("1000"), "RFC 8259, 6"),
+    ("50.00e-1", Some("5"), "RFC 8259, 6"),
+    ("0e-400", Some("0"), "RFC 8259, 6"),
+    ("-0", Some("0"), "RFC 8259, 6"),
+    ("1e15", Some("1000000000000000"), "C: printf's %g"),
+    ("9007199254740991.0", Some("9007199254740991"), "ECMA-262, 21.1.2.6: the greatest safe integer"),
+    ("9007199254740993", Some("9007199254740993"), "RFC 8259, 6: more than a double holds"),
+    // Another id could look the same to a language that knows only floats.
+    ("9007199254740992.0", None, "ECMA-262, 21.1.2.6: unsafe"),
+    ("9007199254740993.0", None, "as above"),
+    ("9007199254740994.0", None, "as above"),
+    ("-9007199254740992e0", None, "as above"),
+    // They look whole once they are rounded.
+    ("4503599627370496.3", None, "IEEE 754: rounded to a whole number"),
+    ("5.00000000000000000001", None, "as above"),
+    ("1e-400", None, "IEEE 754: too small"),
+    ("1e400", None, "IEEE 754: too large"),
+    ("1e9223372036854775807", None, "as above"),
+    ("1e99999999999999999999", None, "as above"),
+    ("18446744073709551616", None, "Rust: above the greatest u64"),
+    ("5.5", None, "RFC 8259, 6: not whole"),
+    ("true", None, "RFC 8259, 3"),
+    ("null", None, "RFC 8259, 3"),
+    ("[]", None, "RFC 8259, 5"),
+    ("{}", None, "RFC 8259, 4"),
+];
+
 #[test]
 fn an_id_is_a_text_or_a_whole_number() {
-    for (text, expected) in [
-        (r#""acme""#, Some("acme")),
-        (r#""a\u0062""#, Some("ab")),
-        (r#""""#, Some("")),
-        (r#""5""#, Some("5")),
-        ("5", Some("5")),
-        ("-5", Some("-5")),
-        ("0", Some("0")),
-        ("-0.0", Some("0")),
-        ("5.0", Some("5")),
-        ("5e2", Some("500")),
-        ("18446744073709551615", Some("18446744073709551615")),
-        ("-9223372036854775808", Some("-9223372036854775808")),
-        ("-5.0", Some("-5")),
-        ("0.1e1", Some("1")),
-        ("1E+3", Some("1000")),
-        ("50.00e-1", Some("5")),
-        ("0e-400", Some("0")),
-        ("-0", Some("0")),
-        ("1e15", Some("1000000000000000")),
-        ("9007199254740991.0", Some("9007199254740991")),
-        ("9007199254740993", Some("9007199254740993")),
-        // Another id could look the same to a language that knows only floats.
-        ("9007199254740992.0", None),
-        ("9007199254740993.0", None),
-        ("9007199254740994.0", None),
-        ("-9007199254740992e0", None),
-        // They look whole once they are rounded.
-        ("4503599627370496.3", None),
-        ("5.00000000000000000001", None),
-        ("1e-400", None),
-        ("1e400", None),
-        ("1e9223372036854775807", None),
-        ("1e99999999999999999999", None),
-        ("18446744073709551616", None),
-        ("5.5", None),
-        ("true", None),
-        ("null", None),
-        ("[]", None),
-        ("{}", None),
-    ] {
+    for (text, expected, source) in IDS {
         let read = serde_json::from_str::<Id<'_>>(text).ok();
-        assert_eq!(read, expected.map(|id| Id(id.into())), "{text}");
+        assert_eq!(read, expected.map(|id| Id(id.into())), "{text} ({source})");
     }
 }
 
 #[test]
 fn a_whole_number_may_be_a_float_or_a_text() {
-    for (text, expected) in [
-        ("2", Some(2)),
-        ("0", Some(0)),
-        ("2.0", Some(2)),
-        ("2e1", Some(20)),
-        (r#""2""#, Some(2)),
-        (r#"" 2 ""#, Some(2)),
-        (r#""2.0""#, Some(2)),
-        ("4294967295", Some(u32::MAX)),
-        (r#""4294967295""#, Some(u32::MAX)),
-        ("4294967296", None),
-        (r#""4294967296""#, None),
-        ("-1", None),
-        (r#""-1""#, None),
-        (r#""+1""#, None),
-        ("1.5", None),
-        ("1e300", None),
-        (r#""two""#, None),
-        ("true", None),
-        ("[]", None),
+    for (text, expected, source) in [
+        ("2", Some(2), "RFC 8259, 6"),
+        ("0", Some(0), "RFC 8259, 6"),
+        ("2.0", Some(2), "Java, Lua: doubles"),
+        ("2e1", Some(20), "RFC 8259, 6"),
+        (r#""2""#, Some(2), "HTML, 4.10.21.4: a form has texts"),
+        (r#"" 2 ""#, Some(2), "spreadsheets: blanks"),
+        (r#""2.0""#, Some(2), "pandas, then a form"),
+        ("4294967295", Some(u32::MAX), "C: UINT32_MAX"),
+        (r#""4294967295""#, Some(u32::MAX), "as above: a text"),
+        ("4294967296", None, "C: above UINT32_MAX"),
+        (r#""4294967296""#, None, "as above: a text"),
+        ("-1", None, "C: below zero"),
+        (r#""-1""#, None, "as above: a text"),
+        (r#""+1""#, None, "RFC 8259, 6: no number has a plus"),
+        ("1.5", None, "RFC 8259, 6: not whole"),
+        ("1e300", None, "IEEE 754: a double"),
+        (r#""two""#, None, "English"),
+        ("true", None, "RFC 8259, 3"),
+        ("[]", None, "RFC 8259, 5"),
     ] {
         let read = serde_json::from_str(text).ok();
-        assert_eq!(read, expected.map(|number| Whole(Some(number))), "{text}");
+        assert_eq!(read, expected.map(|number| Whole(Some(number))), "{text} ({source})");
     }
     for text in ["null", r#""""#, r#"" ""#] {
         assert_eq!(serde_json::from_str(text).ok(), Some(Whole(None)), "{text}");
@@ -86,31 +89,32 @@ fn a_whole_number_may_be_a_float_or_a_text() {
 
 #[test]
 fn a_flag_may_be_a_text_or_a_number() {
-    for (value, expected) in [
-        (json!(true), Some(true)),
-        (json!(false), Some(false)),
-        (json!("true"), Some(true)),
-        // Python, C#
-        (json!("True"), Some(true)),
-        (json!("False"), Some(false)),
-        // spreadsheets
-        (json!("TRUE"), Some(true)),
-        (json!("FALSE"), Some(false)),
-        // PHP, SQL
-        (json!("1"), Some(true)),
-        (json!("0"), Some(false)),
-        (json!(1), Some(true)),
-        (json!(0), Some(false)),
-        (json!(1.0), Some(true)),
-        (json!(2), None),
-        (json!(-1), None),
-        (json!("yes"), None),
-        (json!(""), None),
-        (json!(null), None),
-        (json!([]), None),
-        (json!({}), None),
+    for (value, expected, source) in [
+        (json!(true), Some(true), "RFC 8259, 3"),
+        (json!(false), Some(false), "RFC 8259, 3"),
+        (json!("true"), Some(true), "https://github.com/Raynes/refheap/issues/59: a form"),
+        (json!("True"), Some(true), "https://github.com/cloudbase/coriolis/issues/477: Python"),
+        (json!("False"), Some(false), "C#: False.ToString()"),
+        (json!("TRUE"), Some(true), "spreadsheets"),
+        (json!("FALSE"), Some(false), "spreadsheets"),
+        (json!("1"), Some(true), "PHP: strval(true)"),
+        (json!("0"), Some(false), "PHP: a checkbox"),
+        (json!(1), Some(true), "MySQL: BOOLEAN is TINYINT(1)"),
+        (json!(0), Some(false), "MySQL: BOOLEAN is TINYINT(1)"),
+        (json!(1.0), Some(true), "pandas: flags beside an empty cell"),
+        (json!(2), None, "as above: another number"),
+        (
+            json!(-1),
+            None,
+            "https://learn.microsoft.com/en-us/office/vba/language/reference/user-interface-help/boolean-data-type",
+        ),
+        (json!("yes"), None, "English"),
+        (json!(""), None, "PHP: strval(false), which also stands for nothing"),
+        (json!(null), None, "RFC 8259, 3"),
+        (json!([]), None, "RFC 8259, 5"),
+        (json!({}), None, "RFC 8259, 4"),
     ] {
-        assert_eq!(flag(&value), expected, "{value}");
+        assert_eq!(flag(&value), expected, "{value} ({source})");
     }
 }
 

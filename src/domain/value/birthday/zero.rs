@@ -1,4 +1,4 @@
-//! The dates with which programs begin to count, which they write where they have none.
+//! Zero dates: the dates from which programs count, and which they write for a missing one.
 
 use time::Date;
 

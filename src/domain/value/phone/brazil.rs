@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use crate::domain::value::text::after_prefix;
 
-/// What stands for the operator's code, or before the area code.
+/// Printed in place of the operator's code, or before the area code.
 const BLANKS: [&str; 5] = ["xx", "**", "__", "operadora", "ddd"];
 
 /// Digits of an area code and a mobile number.

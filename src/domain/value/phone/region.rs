@@ -15,7 +15,7 @@ pub struct Region {
     code: [u8; 2],
 }
 
-/// The text is not an ISO 3166-1 alpha-2 code, or the region has no numbering plan of its own.
+/// The text is not an ISO 3166-1 alpha-2 code, or the region does not have its own numbering plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be the two-letter code (ISO 3166-1) of a region that has phone numbers, such as BR")]
 pub struct UnknownRegion;

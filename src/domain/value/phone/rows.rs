@@ -1,4 +1,4 @@
-//! Spellings of one number, each with its source. The search for people who are erased must find all of them.
+//! Notations of one number, each with its source. The search for erased people must find all of them.
 
 /// How people and programs write `+5585999990001` in Brazil, and the source of each.
 pub(in crate::domain) const SPELLINGS: &[(&str, &str)] = &[
@@ -74,6 +74,19 @@ pub(in crate::domain) const SPELLINGS: &[(&str, &str)] = &[
     ("5,585999990001E+12", "as above: in Brazil"),
     ("8.5999990001E10", "Java's Double.toString"),
     ("5.585.999.990.001", "CLDR pt: a spreadsheet's thousands"),
+    ("5.585.999.990.001,00", "as above: with two decimals"),
+    ("5,585,999,990,001", "CLDR en: a spreadsheet's thousands"),
+    ("+55+5585999990001", "https://github.com/jackocnr/intl-tel-input/issues/823: the code twice"),
+    ("+55 +55 85 99999-0001", "as above: with spaces"),
+    ("(+55) +55 (85) 99999-0001", "as above: with parentheses"),
+    (
+        "+5555 85 99999-0001",
+        "https://github.com/catamphetamine/libphonenumber-js/issues/365: without the second plus",
+    ),
+    ("55 55 85 99999-0001", "as above: without any plus"),
+    ("tel:85999990001;phone-context=+55", "RFC 3966, 5.1.5"),
+    ("tel:99999-0001;phone-context=+55-85", "RFC 3966, 5.1.5: the context has the area code"),
+    ("sip:+5585999990001@voip.example;user=phone", "RFC 3261, 19.1.6"),
     ("85 99999-0001,", "as above: the end of an item of a list"),
     ("85 99999-0001;", "as above: the end of an item of a list"),
     ("8\u{fe0f}\u{20e3}5\u{fe0f}\u{20e3} 99999-0001", "Unicode TS 51: keycaps"),

@@ -19,7 +19,7 @@ const QUERIES: [&str; 3] = ["api.whatsapp.com/send", "web.whatsapp.com/send", "w
 /// numbers.
 const CHATS: [&str; 2] = ["@c.us", "@s.whatsapp.net"];
 /// Labels of an extension, folded. A label comes before its own prefixes.
-const EXTENSIONS: [&str; 13] = [
+const EXTENSIONS: [&str; 15] = [
     "ext=",
     "extension",
     "extensao",
@@ -27,6 +27,8 @@ const EXTENSIONS: [&str; 13] = [
     "ext",
     "ramal",
     "rml",
+    "ram",
+    "r",
     "anexo",
     "interno",
     "int",
@@ -59,6 +61,14 @@ pub(super) fn read(text: &str) -> Option<Written> {
     while let Some(rest) = SCHEMES.iter().find_map(|scheme| after_prefix(text, scheme)) {
         text = rest.trim_start();
     }
+    if let Some(number) = in_context(text) {
+        return read(&number);
+    }
+    if let Some(user) = after_prefix(text, "sip:").or_else(|| after_prefix(text, "sips:")) {
+        // A telephone subscriber (RFC 3261, 19.1.6). Other users have names or numbers of their own company.
+        let number = user.split(['@', ';']).next().filter(|number| number.starts_with('+'))?;
+        return bare(number);
+    }
     if let Some(number) = linked(text) {
         let number = percent_decoded(number)?;
         return Some(Written { international: true, ..bare(&number)? });
@@ -75,6 +85,60 @@ pub(super) fn read(text: &str) -> Option<Written> {
             let number = number.trim_end_matches([' ', ',', '(', '[', '-', '.']);
             Some(Written { extension: Some(extension(label)?), ..bare(number)? })
         }
+    }
+}
+
+/// A local number with the country and area code for which it is local (RFC 3966, 5.1.5).
+fn in_context(text: &str) -> Option<String> {
+    let (number, context) = text.split_once(";phone-context=")?;
+    let (context, parameters) =
+        context.find(';').and_then(|at| context.split_at_checked(at)).unwrap_or((context, ""));
+    let is_code = context.starts_with('+') && !number.starts_with('+');
+    Some(format!("{}{number}{parameters}", if is_code { context } else { "" }))
+}
+
+/// The local numbers of any text with their codes, each on its line; `None` if there is none. For searches.
+pub(in crate::domain) fn numbers_in_context(text: &str) -> Option<String> {
+    let is_of_number = |c: char| c.is_ascii_digit() || c == '+' || is_punctuation(c);
+    let numbers = text.match_indices(";phone-context=").filter_map(|(at, parameter)| {
+        let (before, after) = (text.get(..at)?, text.get(at + parameter.len()..)?);
+        let start = before.trim_end_matches(is_of_number).len();
+        let end = after.find(|c| !is_of_number(c)).unwrap_or(after.len());
+        Some(format!("{}{}\n", after.get(..end)?.trim_end(), before.get(start..)?.trim_start()))
+    });
+    Some(numbers.collect::<String>()).filter(|numbers| !numbers.is_empty())
+}
+
+/// The number from the second plus sign on, if the country's code was put before a number that has it: `+55 +55 85 …`.
+pub(super) fn without_doubled_code(text: &str) -> Option<&str> {
+    let rest = text.trim_start_matches(['(', ' ']).strip_prefix('+')?;
+    let at = rest.find('+')?;
+    let (code, number) = rest.split_at_checked(at)?;
+    let code = code.trim_matches(|c: char| is_punctuation(c));
+    (is_calling_code(code) && number.trim_start_matches('+').starts_with(code)).then_some(number)
+}
+
+/// Whether digits are the code of a country (ITU-T E.164, annex D): none begins like another one.
+pub(super) fn is_calling_code(digits: &str) -> bool {
+    let is_of_two = |start: &[u8]| {
+        matches!(
+            start,
+            [b'2', b'0' | b'7']
+                | [b'3', b'0'..=b'4' | b'6' | b'9']
+                | [b'4', b'0' | b'1' | b'3'..=b'9']
+                | [b'5', b'1'..=b'8']
+                | [b'6', b'0'..=b'6']
+                | [b'8', b'1' | b'2' | b'4' | b'6']
+                | [b'9', b'0'..=b'5' | b'8']
+        )
+    };
+    match digits.as_bytes() {
+        [b'1' | b'7'] => true,
+        [_, _] => is_of_two(digits.as_bytes()),
+        [first @ b'2'..=b'9', second, third] => {
+            *first != b'7' && third.is_ascii_digit() && !is_of_two(&[*first, *second])
+        }
+        _ => false,
     }
 }
 

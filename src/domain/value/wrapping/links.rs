@@ -1,7 +1,12 @@
-//! Finds the target and the label of a link that is a whole text, as chats, documents and mail programs write it.
-//! Whether the two agree is decided elsewhere.
+//! Finds target and label of a link that is the whole text, as chats, documents and mail programs write it. Nothing
+//! here decides whether the two agree.
 
-use crate::domain::value::{email::Email, text::after_prefix};
+use std::borrow::Cow;
+
+use crate::domain::value::{
+    email::Email,
+    text::{after_prefix, percent_decoded, plain},
+};
 
 /// What a target begins with.
 const SCHEMES: [&str; 18] = [
@@ -46,6 +51,17 @@ pub(super) fn parse(text: &str) -> Option<Link<'_>> {
         .or_else(|| markdown(text))
         .or_else(|| wiki(text))
         .or_else(|| after_label(text))
+}
+
+/// The addresses of a link to write an email (RFC 6068, 2), decoded: those before its query, or else its `to`. Without any
+/// it is no value.
+pub(super) fn mailto(text: &str) -> Option<String> {
+    let text = plain(text);
+    let link = after_prefix(&text, "mailto:")?.trim_start_matches(['/', ' ']);
+    let (addresses, query) = link.split_once('?').unwrap_or((link, ""));
+    let to = || query.split('&').find_map(|pair| after_prefix(pair, "to="));
+    let addresses = if addresses.trim().is_empty() { to().unwrap_or_default() } else { addresses };
+    percent_decoded(addresses).map(Cow::into_owned)
 }
 
 fn has_scheme(text: &str) -> bool {
@@ -218,6 +234,30 @@ mod tests {
         ] {
             let link = parse(text).unwrap_or_else(|| panic!("{text} ({source})"));
             assert_eq!((link.target, link.label), (target, label), "{text} ({source})");
+        }
+    }
+
+    #[test]
+    fn addresses_of_a_link_are_decoded() {
+        for (text, expected, source) in [
+            ("mailto:ada@x.example", Some("ada@x.example"), "RFC 6068, 6.1"),
+            (
+                "MAILTO:ada@x.example?subject=Oi&body=a%20b",
+                Some("ada@x.example"),
+                "RFC 6068, 6.1: fields of a head",
+            ),
+            ("mailto:ada%2Bsales@x.example", Some("ada+sales@x.example"), "RFC 6068, 5: a plus"),
+            ("mailto:ada%40x.example", Some("ada@x.example"), "RFC 6068, 5: the sign"),
+            ("mailto:?to=ada@x.example", Some("ada@x.example"), "RFC 6068, 2: to in the query"),
+            ("mailto:?subject=Oi&to=ada%40x.example", Some("ada@x.example"), "as above: after another one"),
+            ("mailto:Ada%20%3Cada%40x.example%3E", Some("Ada <ada@x.example>"), "RFC 5322, 3.4: a name"),
+            ("mailto:ada@x.example,bob@x.example", Some("ada@x.example,bob@x.example"), "RFC 6068, 2: two"),
+            ("mailto://ada@x.example", Some("ada@x.example"), "RFC 3986, 3: with an authority"),
+            ("mailto:?subject=Oi", Some(""), "RFC 6068, 2: to nobody"),
+            ("mailto:%ff@x.example", None, "RFC 6068, 5: not UTF-8"),
+            ("ada@x.example", None, "RFC 5322, 3.4"),
+        ] {
+            assert_eq!(mailto(text).as_deref(), expected, "{text} ({source})");
         }
     }
 

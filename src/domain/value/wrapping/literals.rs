@@ -1,5 +1,5 @@
-//! What programming languages write around a text when they print it: `['Ana']`, `Optional("Ana")`, `b'Ana'`.
-//! Quotes must be within, so nothing is guessed.
+//! What programming languages write around a text when they print it: `['Ana']`, `Optional("Ana")`, `b'Ana'`. The
+//! text must be in quotes, so nothing is guessed.
 
 use crate::domain::value::text::after_prefix;
 

@@ -107,7 +107,7 @@ fn after_tag(text: &str) -> Option<(&str, bool)> {
         return None;
     }
     let (attributes, after) = inner.split_once('>')?;
-    // An address in angle brackets is no tag: `<b @x.example>`.
+    // An address in angle brackets is not a tag: `<b @x.example>`.
     (!attributes.contains(['<', '@'])).then_some((after, is_block))
 }
 

@@ -1,5 +1,4 @@
-//! Identifiers in what stands around them, each with its source. The search for people who are erased must find all
-//! of them.
+//! Wrapped identifiers, each with its source. The search for erased people must find all of them.
 
 /// `ada@x.example`, and the source of each.
 pub(in crate::domain) const EMAILS: &[(&str, &str)] = &[
@@ -71,6 +70,13 @@ pub(in crate::domain) const EMAILS: &[(&str, &str)] = &[
     ("ada@x.example - pessoal", "Portuguese: a remark"),
     ("ada@x.example ✅", "https://unicode.org/emoji/charts: a check mark"),
     ("ada%40x.example", "RFC 3986, 2.1"),
+    ("mailto:ada%40x.example", "RFC 6068, 5"),
+    ("mailto:?to=ada@x.example", "RFC 6068, 2: to in the query"),
+    ("mailto:Ada%20%3Cada%40x.example%3E", "RFC 6068, 5: a name before it"),
+    ("ada arroba x ponto example", "https://github.com/saurabhav88/EnviousWispr/pull/2782: dictated"),
+    ("ada [at] x [dot] example", "https://en.wikipedia.org/wiki/Address_munging"),
+    ("EMAIL;TYPE=INTERNET:ada@x.example", "RFC 6350, 6.4.2: a line of a vCard"),
+    ("BEGIN:VCARD\nVERSION:3.0\nFN:Ada\nEMAIL:ada@x.example\nEND:VCARD", "RFC 6350, 6.4.2: a vCard"),
     ("ada @ x.example", "RFC 5322, 3.4.1: blanks around the sign"),
 ];
 
@@ -139,6 +145,11 @@ pub(in crate::domain) const PHONES: &[(&str, &str)] = &[
     ("85 99999-0001 (só WhatsApp)", "signatures"),
     ("+55 85 99999-0001 (BR)", "forms with a list of countries"),
     ("%2B5585999990001", "RFC 3986, 2.1"),
+    ("TEL;TYPE=CELL:+55 85 99999-0001", "RFC 6350, 6.4.1: a line of a vCard"),
+    (
+        "BEGIN:VCARD\nVERSION:3.0\nFN:Ada\nTEL;type=CELL;waid=558599990001:+55 85 9999-0001\nEND:VCARD",
+        "https://github.com/automagik-dev/omni/issues/330: WhatsApp's vCard",
+    ),
     ("https://t.me/+5585999990001", "https://core.telegram.org/api/links#phone-number-links"),
     ("85 99999-0001", "as above: nothing around it"),
 ];

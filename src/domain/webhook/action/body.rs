@@ -198,7 +198,7 @@ fn render_string(
     Ok(())
 }
 
-/// The JSON that a string is once a value stands for each variable. Editors may put a byte order mark before it.
+/// The JSON that a string is once each variable has a value. Editors may put a byte order mark before it.
 ///
 /// Numbers may have more digits than 64 bits can hold. So each number in the JSON is only the index of its text in the
 /// list.
@@ -244,7 +244,7 @@ fn without_bare_parts(text: &str, numbers: &mut Vec<String>) -> String {
     out
 }
 
-/// The number that the text begins with. It may be none of JSON (`01`, `1.`).
+/// The number that the text begins with. JSON may not allow it (`01`, `1.`).
 fn number(text: &str) -> &str {
     if !text.starts_with(|c: char| c.is_ascii_digit() || c == '-') {
         return "";

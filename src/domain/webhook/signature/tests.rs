@@ -171,7 +171,7 @@ fn every_bit_is_signed() {
         assert_ne!(sign(id, at, &other), signed);
     }
     for bit in 0..3 {
-        // Higher bits move the time by more than the tolerated five minutes, which is an error of its own.
+        // Higher bits move the time by more than the tolerated five minutes, which is a separate error.
         assert_eq!(accepted(id, at ^ (1 << bit), body, &signed), [false, false], "bit {bit} of the time");
     }
     for other in ["msg_b", "msg_", "msg_aa", "Msg_a", ""] {

@@ -1,4 +1,4 @@
-//! Reads dead letters to be kept elsewhere.
+//! Reads dead letters for an export.
 
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -18,7 +18,7 @@ use crate::{
 /// Dead letters that are read at a time. Each may have 1 MiB.
 const CHUNK: u32 = 20;
 
-/// An export that was recorded, and is read in pages. A dead letter that fails again meanwhile may be missing.
+/// A recorded export, which is read in pages. A dead letter that fails again in the meantime may be missing.
 pub struct Export {
     database: Database,
     actor: Actor,
@@ -61,7 +61,7 @@ impl Export {
         Ok(Self { database: database.clone(), actor: actor.clone(), left, count: 0 })
     }
 
-    /// The next ones, without those that no longer exist: by key in the order of the keys, by filter the newest first. `None`
+    /// The next dead letters, without those that no longer exist: in the order of the keys, or for a filter newest first. `None`
     /// after the last one.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Puts exported dead letters back.
+//! Imports exported dead letters.
 
 use std::collections::BTreeMap;
 
@@ -26,13 +26,13 @@ use crate::{
 /// Invalid and refused lines that are named one by one.
 const MAX_NAMED: u64 = 10;
 
-/// What became of a dead letter that was to be put back.
+/// The outcome for one dead letter of an import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr)]
 #[strum(serialize_all = "camelCase")]
 pub enum Outcome {
-    /// It is back.
+    /// It was imported.
     Imported,
-    /// It, or another one of the same message, is there.
+    /// It, or another one of the same message, already exists.
     Present,
     /// It was resolved when it was exported.
     Resolved,
@@ -42,9 +42,9 @@ pub enum Outcome {
     Erased,
     /// Its delivery is gone, or in another state.
     Undeliverable,
-    /// It is not what an export writes.
+    /// It does not come from an export.
     Invalid,
-    /// The database does not accept it, or others kept it from doing so. The file may be imported again.
+    /// The database does not accept it, or a lock prevented that. The file may be imported again.
     Refused,
 }
 
@@ -71,7 +71,7 @@ impl Outcome {
     }
 }
 
-/// What it takes to recognize an erased person.
+/// What is needed to recognize an erased person.
 #[derive(Clone, Copy)]
 pub struct Terms<'a> {
     /// Setting `contacts.suppression_pepper`.
@@ -80,23 +80,23 @@ pub struct Terms<'a> {
     pub regions: &'a Regions,
 }
 
-/// Puts dead letters back, line by line.
+/// Imports dead letters, line by line.
 pub struct Importer<'a> {
     /// The database.
     pub database: &'a Database,
     /// Who imports.
     pub actor: &'a Actor,
-    /// What it takes to recognize an erased person.
+    /// What is needed to recognize an erased person.
     pub terms: Terms<'a>,
-    /// Changes nothing, and says what would come of each line.
+    /// Changes nothing, and reports the outcome of each line.
     pub is_dry: bool,
 }
 
 impl Importer<'_> {
-    /// Puts the dead letter of a line back, with the same id, unless its event has ended in another way.
+    /// Imports the dead letter of a line, with the same id, unless its event has ended otherwise.
     ///
     /// # Errors
-    /// When the database fails, whatever is to be put back; nothing has changed then.
+    /// When the database fails; then nothing has changed.
     pub async fn import(&self, line: &[u8]) -> Result<Outcome, sqlx::Error> {
         let Ok(record) = serde_json::from_slice::<Record>(line) else { return Ok(Outcome::Invalid) };
         match (record.is_blank, record.state.parse()) {
@@ -119,7 +119,7 @@ impl Importer<'_> {
     }
 }
 
-/// What came of the lines of an import.
+/// The outcome of an import's lines.
 #[derive(Debug, Default)]
 pub struct Tally {
     counts: BTreeMap<Outcome, u64>,
@@ -190,7 +190,7 @@ async fn put_back(
     }
     let budget = SearchBudget::default();
     let recognition = Recognition { pepper: terms.pepper, regions: terms.regions, budget: &budget };
-    // What an edit changed is no part of the body any more, and has no time of its own.
+    // What an edit changed is no longer part of the body, and has no time.
     let mut changed = record.difference.as_ref().map(|difference| {
         let [new] = &new;
         [NewDeadLetter { body: difference.to_string().into(), ..new.clone() }]
@@ -253,7 +253,7 @@ async fn deliverable(
 }
 
 /// The dead letter of a record. What follows from the body is read from the body. `None` if the record contradicts it, or
-/// is nothing that an export writes.
+/// does not come from an export.
 fn read(record: &Record) -> Option<NewDeadLetter> {
     let body = match (&record.body, &record.body_base64) {
         (Some(text), None) => text.clone().into_bytes(),

@@ -1,4 +1,4 @@
-//! What the metrics read of the queue.
+//! What the metrics read from the queue.
 
 use super::Queue;
 

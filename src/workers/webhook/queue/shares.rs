@@ -5,14 +5,14 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 /// Counts requests by name. A request that finds no room for a name waits in its line.
 pub(super) struct Shares<W> {
     shares: HashMap<String, Share<W>>,
-    /// The names with a line of which nobody is called, those with the fewest requests first.
+    /// The names whose line has nobody called, those with the fewest requests first.
     lines: BTreeSet<(usize, String)>,
 }
 
 struct Share<W> {
     in_flight: usize,
     line: VecDeque<W>,
-    /// One of the line has been called and has not tried yet.
+    /// A waiter has been called and has not tried yet.
     is_called: bool,
 }
 
@@ -43,7 +43,7 @@ impl<W> Shares<W> {
         self.update(name, |share| share.line.push_back(waiter));
     }
 
-    /// Calls the first of a line for which there is room. Nobody else of this line is called before [`Self::tried`].
+    /// Calls the first waiter of a line that has room. No other one of this line is called before [`Self::tried`].
     pub(super) fn call(&mut self, limit: usize) -> Option<W> {
         let (in_flight, name) = self.lines.first()?;
         if *in_flight >= limit {
@@ -58,7 +58,7 @@ impl<W> Shares<W> {
         called
     }
 
-    /// Somebody has been tried who needs room for this name.
+    /// A waiter for this name has tried.
     pub(super) fn tried(&mut self, name: &str) {
         if self.shares.get(name).is_some_and(|share| share.is_called) {
             self.update(name, |share| share.is_called = false);
@@ -71,7 +71,7 @@ impl<W> Shares<W> {
         self.shares.is_empty() && self.lines.is_empty()
     }
 
-    /// Forgets names of which nothing is in flight and nobody waits.
+    /// Forgets names with nothing in flight and nobody waiting.
     fn update(&mut self, name: &str, change: impl FnOnce(&mut Share<W>)) {
         let Some(share) = self.shares.get_mut(name) else {
             let mut share = Share { in_flight: 0, line: VecDeque::new(), is_called: false };

@@ -217,7 +217,7 @@ fn finish(queue: &mut Queue<Item>, item: &Item, is_recorded_first: bool) {
     queue.recorded(item.0, &item.1);
 }
 
-/// Whatever happens in whatever order, everything that is not taken back is sent.
+/// In any order of events, everything that is not taken back is sent.
 #[test]
 fn no_flow_is_forgotten() {
     let mut random = 1_u64;

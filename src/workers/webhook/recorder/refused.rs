@@ -1,6 +1,6 @@
-//! Outcomes that the database refuses: a row that they change stays locked, cannot be read, or contradicts them. They are
-//! recorded apart from all others, so that only their own lanes wait for them: a delivery keeps its place in the queue
-//! until its outcome is recorded.
+//! Outcomes that the database refuses: a row that they change stays locked, is unreadable, or contradicts them. They
+//! are recorded separately, so that only their own lanes wait for them: a delivery keeps its place in the queue until
+//! its outcome is recorded.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -10,7 +10,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::{Recorder, taken::Taken};
+use super::{Patience, Recorder, taken::Taken};
 use crate::{
     domain::event::Key,
     postgres::{Failure, classify, refusal},
@@ -27,7 +27,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 const UNRECORDED: &str = "cannot record outcomes: ";
 
 impl Recorder {
-    /// Records what was refused, as soon as the database takes it, until `refused` is closed. What is left then is lost with
+    /// Records refused outcomes as soon as the database accepts them, until `refused` is closed. The rest is then lost with
     /// the process, and its deliveries are sent again.
     pub(super) async fn record_refused(&self, mut refused: mpsc::UnboundedReceiver<Taken>) {
         let (mut alone, mut next_round, mut is_open) = (Vec::new(), Instant::now(), true);
@@ -52,20 +52,26 @@ impl Recorder {
             let mut why = None;
             // One wait for a locked row of a lane is enough: its other outcomes follow in the next round.
             let mut locked: HashSet<Key> = HashSet::new();
+            let mut patience = Patience::Patient;
             while let Some(taken) = portions.pop() {
                 let [taken, again] = taken.divided(|job| locked.contains(&job.lane));
                 alone.extend(again.singles());
-                match self.record(&taken, true).await {
-                    Ok(()) => self.release(taken),
-                    Err(_) if taken.len() > 1 => portions.extend(taken.halved()),
-                    Err(error) => {
-                        why = Some(refusal(&error));
-                        let lane = taken.jobs().next().map(|job| job.lane.clone());
-                        locked.extend(lane.filter(|_| classify(&error) == Failure::Locked));
-                        alone.push(taken);
-                        self.set_refused(&alone);
-                    }
+                let Err(error) = self.record(&taken, true, patience).await else {
+                    self.release(taken);
+                    continue;
+                };
+                let is_locked = classify(&error) == Failure::Locked;
+                if is_locked {
+                    patience = Patience::Brief;
                 }
+                if taken.len() > 1 {
+                    portions.extend(taken.halved());
+                    continue;
+                }
+                why = Some(refusal(&error));
+                locked.extend(taken.jobs().next().filter(|_| is_locked).map(|job| job.lane.clone()));
+                alone.push(taken);
+                self.set_refused(&alone);
             }
             self.set_refused(&alone);
             self.report_refused(&alone, known, why);

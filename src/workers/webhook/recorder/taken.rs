@@ -95,7 +95,7 @@ impl Taken {
         [rest, self]
     }
 
-    /// The jobs that are not to be set apart, and the others.
+    /// The jobs that stay, and those to be set apart.
     pub(super) fn divided(self, is_apart: impl Fn(&Job) -> bool) -> [Self; 2] {
         let (apart, attempted) = self.attempted.into_iter().partition(|one| is_apart(&one.job));
         let (skipped_apart, skipped) = self.skipped.into_iter().partition(is_apart);
@@ -190,13 +190,13 @@ impl<'a> Report<'a> {
             signal: signal(outcome),
             hold: hold(outcome),
             is_gone: outcome.class == Class::Gone,
-            // An answer that broke off is no failure of the endpoint.
+            // An answer that broke off is not a failure of the endpoint.
             error: outcome.error.as_ref().filter(|_| outcome.class != Class::Delivered),
         }
     }
 }
 
-/// How many of so many `attempted` and `skipped` jobs are in the first half. Two or more are never all in one half.
+/// How many of the `attempted` and `skipped` jobs are in the first half. Two or more are never all in one half.
 const fn halves(attempted: usize, skipped: usize) -> (usize, usize) {
     (attempted.div_ceil(2), skipped / 2)
 }

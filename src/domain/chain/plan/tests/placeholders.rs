@@ -268,7 +268,7 @@ fn mapping() -> (TriggerFired, Mapping) {
     (fired, mapping)
 }
 
-/// Placeholders, values that resemble them, and what may stand around both.
+/// Placeholders, values that resemble them, and wrappings of both.
 fn texts() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
         "null",

@@ -130,7 +130,7 @@ fn arguments_that_are_no_value_and_may_be_null_do_not_break_the_schema() {
         let Work::UpsertContact(update) = &plan.steps[0].work else { panic!("a CRM step") };
         assert_eq!(update.phone.as_ref().unwrap().as_str(), "+5585988124471");
         assert_eq!(rejected(update), [], "{arguments}");
-        // A preview shows what became of them.
+        // A preview shows their outcome.
         let explained = plan.explain(&plan.steps[0], &rules());
         for name in names {
             let one = explained.iter().find(|one| one.parameter == name).unwrap();
@@ -151,7 +151,7 @@ fn other_arguments_that_break_the_schema_are_refused() {
         (json!({"phone": "N/A"}), "argument `phone` breaks the rule `pattern`"),
         // no field
         (json!({"note": ""}), "argument `note` is shorter than 1 characters"),
-        // The official test suite: a number is no text, even if it looks like one, and the reverse.
+        // The official test suite: a number is not a text, even if it looks like one, and the reverse.
         (json!({"phone": 5_585_988_124_471_u64}), "argument `phone` must be a string"),
         (json!({"email": 0}), "argument `email` must be a string"),
         (json!({"email": false}), "argument `email` must be a string"),

@@ -46,7 +46,7 @@ fn every_field_is_unwrapped() {
     assert_eq!((values(&update), rejected(&update)), (expected.to_vec(), Vec::new()));
 }
 
-/// What is taken off must not look like a placeholder before.
+/// What is removed must not look like a placeholder before.
 #[test]
 fn every_spelling_of_a_key_is_read() {
     let numbers = SPELLINGS.iter().filter(|(text, _)| !text.contains(char::is_alphabetic));

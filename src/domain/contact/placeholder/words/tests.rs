@@ -19,7 +19,7 @@ static WORDS: LazyLock<Words> = LazyLock::new(|| {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(20_000))]
 
-    /// What is not looked at closely is no phrase.
+    /// A text that is not looked at closely is not a phrase.
     #[test]
     fn quick_look_misses_no_phrase(
         text in matching("[\"(*_ -]{0,2}(n[aãAÃ]o|NÃO|nada|undefined|Undefined|sem|nome|Nome|none|n/a|A|informado|[a-z]{1,9}|\\PC)([ _/.-]?(n[aã]o|nada|undefined|informado|nome|none|n/a|\\PC)){0,2}[.)!]{0,2}|\\PC{0,12}")

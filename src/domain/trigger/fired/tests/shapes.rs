@@ -5,141 +5,257 @@ use super::*;
 /// Whether the event says what the other shape means.
 type Same = fn(&TriggerFired) -> bool;
 
-/// Pointer, value and meaning.
-type Row = (&'static str, Value, Same);
+/// A pointer, the JSON of another shape, its meaning, and a source.
+type Row = (&'static str, &'static str, Same, &'static str);
 
-/// Empty lists and objects, ids that are numbers, numbers that are texts.
-fn of_languages() -> Vec<Row> {
-    let no_arguments: Same = |fired| fired.arguments.is_empty();
-    let no_client_data: Same = |fired| fired.client_data.is_empty();
-    let no_images: Same = |fired| fired.images.is_empty();
-    let one_trigger: Same = |fired| fired.triggers.len() == 1;
-    let five: Same = |fired| fired.event.id() == "5";
-    let two: Same = |fired| fired.max_interactions == Some(2);
-    let interpreted: Same = |fired| fired.triggers[0].interprets_response();
-    let not_interpreted: Same = |fired| !fired.triggers[0].interprets_response();
-    let rows: &[Row] = &[
-        // PHP's empty map: svix/svix-webhooks #2060, UserScape/php-customerio #20, jsonmodel/jsonmodel #163
-        ("/data/arguments", json!([]), no_arguments),
-        ("/data/clientData", json!([]), no_client_data),
-        ("/data/assistant", json!([]), |fired| {
-            fired.assistant_id.is_none() && fired.max_interactions.is_none()
-        }),
-        ("/data/session", json!([]), |fired| fired.session_id.is_none()),
-        // The reverse, by PHP's JSON_FORCE_OBJECT: plivo/plivo-php #187, skolodyazhnyy/json-stream #3
-        ("/data/images", json!({}), no_images),
-        ("/data/next", json!({}), one_trigger),
-        ("/data/trigger/actions/1/headers", json!({}), one_trigger),
-        // Ids that a database counts: wvteijlingen/Spine #148, Jericho/ZoomNet #228 (now a number, now a text)
-        ("/id", json!(5), five),
-        ("/id", json!(5.0), five),
-        ("/data/company/id", json!(7), |fired| fired.company.as_str() == "7"),
-        ("/data/company/id", json!(-7), |fired| fired.company.as_str() == "-7"),
-        ("/data/assistant/id", json!(5), |fired| fired.assistant_id.as_deref() == Some("5")),
-        ("/data/session/id", json!(9_007_199_254_740_993_u64), |fired| {
-            fired.session_id.as_deref() == Some("9007199254740993")
-        }),
-        // Forms and environment variables, whose values are all texts; languages whose numbers are all floats
-        ("/data/assistant/maxInteractions", json!("2"), two),
-        ("/data/assistant/maxInteractions", json!(2.0), two),
-        ("/data/assistant/maxInteractions", json!("2.0"), two),
-        // Python's str(True), C#'s True.ToString(), 1 of SQL and PHP: cloudbase/coriolis #477, Raynes/refheap #59
-        ("/data/trigger/interpretResponse", json!("True"), interpreted),
-        ("/data/trigger/interpretResponse", json!("true"), interpreted),
-        ("/data/trigger/interpretResponse", json!("TRUE"), interpreted),
-        ("/data/trigger/interpretResponse", json!("1"), interpreted),
-        ("/data/trigger/interpretResponse", json!(1), interpreted),
-        ("/data/trigger/interpretResponse", json!("False"), not_interpreted),
-        ("/data/trigger/interpretResponse", json!("0"), not_interpreted),
-        ("/data/trigger/interpretResponse", json!(0), not_interpreted),
-        ("/data/trigger/interpretResponse", json!(null), not_interpreted),
-    ];
-    rows.to_vec()
+/// Empty lists and objects, and ids that are numbers, with their sources.
+const OF_LANGUAGES: &[(&str, &str, Same, &str)] = &[
+    (
+        "/data/arguments",
+        "[]",
+        no_arguments,
+        "https://github.com/svix/svix-webhooks/issues/2060: PHP's empty map",
+    ),
+    ("/data/arguments", "[ ]", no_arguments, "as above: with a blank"),
+    ("/data/clientData", "[]", no_client_data, "https://github.com/UserScape/php-customerio/issues/20"),
+    (
+        "/data/assistant",
+        "[]",
+        |fired| fired.assistant_id.is_none() && fired.max_interactions.is_none(),
+        "https://github.com/jsonmodel/jsonmodel/issues/163",
+    ),
+    ("/data/session", "[]", |fired| fired.session_id.is_none(), "as above"),
+    ("/data/images", "{}", no_images, "https://github.com/plivo/plivo-php/issues/187: JSON_FORCE_OBJECT"),
+    ("/data/next", "{}", one_trigger, "https://github.com/skolodyazhnyy/json-stream/issues/3"),
+    ("/data/trigger/actions/1/headers", "{}", one_trigger, "as above"),
+    ("/id", "5", five, "https://github.com/wvteijlingen/Spine/issues/148: an id that a database counts"),
+    ("/id", "5.0", five, "Java: a double"),
+    ("/id", "5e0", five, "C: printf's %g"),
+    (
+        "/data/company/id",
+        "7",
+        |fired| fired.company.as_str() == "7",
+        "https://github.com/Jericho/ZoomNet/issues/228",
+    ),
+    ("/data/company/id", "-7", |fired| fired.company.as_str() == "-7", "as above: below zero"),
+    ("/data/assistant/id", "5", |fired| fired.assistant_id.as_deref() == Some("5"), "as above"),
+    (
+        "/data/session/id",
+        "9007199254740993",
+        |fired| fired.session_id.as_deref() == Some("9007199254740993"),
+        "RFC 8259, 6: more than a double holds",
+    ),
+    ("/data/assistant/maxInteractions", "\"2\"", two, "HTML, 4.10.21.4: the values of a form are texts"),
+    ("/data/assistant/maxInteractions", "2.0", two, "ECMA-262, 6.1.6.1: all numbers are doubles; Lua"),
+    ("/data/assistant/maxInteractions", "\"2.0\"", two, "pandas, then a form"),
+    ("/data/assistant/maxInteractions", "2e0", two, "RFC 8259, 6: an exponent"),
+    ("/data/assistant/maxInteractions", "\" 2 \"", two, "as above: a cell with blanks"),
+];
+
+/// Flags as texts and numbers, with their sources.
+const OF_FLAGS: &[(&str, &str, Same, &str)] = &[
+    (FLAG, "\"True\"", interpreted, "https://github.com/cloudbase/coriolis/issues/477: Python's str(True)"),
+    (FLAG, "\"true\"", interpreted, "https://github.com/Raynes/refheap/issues/59: a form"),
+    (FLAG, "\"TRUE\"", interpreted, "spreadsheets"),
+    (FLAG, "\" true \"", interpreted, "as above: with blanks"),
+    (FLAG, "\"1\"", interpreted, "PHP: strval(true)"),
+    (FLAG, "1", interpreted, "MySQL: BOOLEAN is TINYINT(1)"),
+    (FLAG, "1.0", interpreted, "pandas: flags beside an empty cell"),
+    (FLAG, "\"False\"", not_interpreted, "C#: False.ToString()"),
+    (FLAG, "\"FALSE\"", not_interpreted, "spreadsheets"),
+    (FLAG, "\"0\"", not_interpreted, "PHP: a checkbox"),
+    (FLAG, "0", not_interpreted, "MySQL: BOOLEAN is TINYINT(1)"),
+    (FLAG, "null", not_interpreted, "JSON: no value"),
+    (FLAG, "\"\"", not_interpreted, "PHP: strval(false)"),
+];
+
+/// Versions that are numbers, and boxes of forms that nobody filled in, with their sources.
+const OF_FORMS: &[(&str, &str, Same, &str)] = &[
+    ("/specversion", "\"1.0.2\"", one_trigger, "https://github.com/RockLib/RockLib.Messaging/issues/166"),
+    (
+        "/specversion",
+        "1.0",
+        one_trigger,
+        "https://yaml.org/spec/1.2.2/#10214-floating-point: 1.0 is a number",
+    ),
+    ("/specversion", "1", one_trigger, "JavaScript: 1.0 is written as 1"),
+    ("/specversion", "\"1\"", one_trigger, "as above: then as a text"),
+    ("/data/assistant/maxInteractions", "\"\"", no_limit, "HTML, 4.10.21.4: an empty box of a form"),
+    ("/data/assistant/maxInteractions", "null", no_limit, "JSON: no value"),
+    ("/data/assistant", "\"\"", no_limit, "as above: of an object"),
+    ("/data/session", "\"\"", |fired| fired.session_id.is_none(), "as above"),
+    ("/data/session", "\" \"", |fired| fired.session_id.is_none(), "as above: a blank"),
+    ("/data/clientData", "\"\"", no_client_data, "as above"),
+    ("/data/images", "\"\"", no_images, "as above: of a list"),
+    ("/data/next", "\"\"", one_trigger, "as above"),
+    (
+        "/data/trigger/description",
+        "5",
+        one_trigger,
+        "PHP: a text of digits is a number as the key of an array",
+    ),
+    ("/data/trigger/action", "\"\"", one_trigger, "HTML, 4.10.21.4: the other box"),
+    ("/data/trigger/actions/0/phone", "null", one_trigger, "Go: a pointer that is nil, without omitempty"),
+    ("/data/trigger/actions/0/url", "\"\"", one_trigger, "Go: a text without omitempty"),
+];
+
+/// JSON in texts, lists with gaps, and times, with their sources.
+const OF_TEXTS: &[(&str, &str, Same, &str)] = &[
+    (
+        "/data/images",
+        r#"[null, "https://h.example/1.png", {"url": "x"}, 5]"#,
+        |fired| fired.images == ["https://h.example/1.png"],
+        "OpenAI: parts of images are objects",
+    ),
+    (
+        "/data/arguments",
+        r#""{\"name\": \"Ada\"}""#,
+        ada,
+        "https://github.com/huggingface/smolagents/issues/1003: function.arguments is a text",
+    ),
+    (
+        "/data/arguments",
+        r#"" {\"name\": \"Ada\", \"email\": null}\n""#,
+        ada,
+        "https://github.com/quarkiverse/quarkus-langchain4j/issues/2642",
+    ),
+    (
+        "/data/arguments",
+        r#""\"{\\\"name\\\": \\\"Ada\\\"}\"""#,
+        ada,
+        "https://github.com/livekit/agents/pull/5409: encoded twice",
+    ),
+    ("/data/arguments", r#""[]""#, no_arguments, "PHP: json_encode of an empty map, then in a column"),
+    ("/data/arguments", r#""{}""#, no_arguments, "OpenAI: a call without arguments"),
+    (
+        "/data/arguments",
+        r#""\"{}\"""#,
+        no_arguments,
+        "https://github.com/vllm-project/vllm/pull/54964: encoded twice",
+    ),
+    (
+        "/data/clientData",
+        r#""\"[]\"""#,
+        no_client_data,
+        "https://github.com/MoonshotAI/kimi-cli/pull/2572: encoded twice",
+    ),
+    (
+        "/data/clientData",
+        r#""{\"plan\": 5}""#,
+        |fired| fired.client_data["plan"] == 5,
+        "PostgreSQL: a column of texts",
+    ),
+    (
+        "/time",
+        r#""2026-11-22T10:00:00.123+0000""#,
+        same_time,
+        "https://github.com/rtfeldman/elm-iso8601-date-strings/issues/13",
+    ),
+    (
+        "/time",
+        r#""2026-11-22 07:00:00.123-03""#,
+        same_time,
+        "https://github.com/golang/go/issues/31113: PostgreSQL",
+    ),
+    (
+        "/time",
+        r#""2026-11-22 10:00:00.123 UTC""#,
+        same_time,
+        "https://docs.ruby-lang.org/en/master/Time.html: to_s",
+    ),
+];
+
+const FLAG: &str = "/data/trigger/interpretResponse";
+
+fn no_arguments(fired: &TriggerFired) -> bool {
+    fired.arguments.is_empty()
 }
 
-/// Versions that are numbers, and boxes that nobody filled in.
-fn of_forms() -> Vec<Row> {
-    let no_client_data: Same = |fired| fired.client_data.is_empty();
-    let no_images: Same = |fired| fired.images.is_empty();
-    let one_trigger: Same = |fired| fired.triggers.len() == 1;
-    let not_interpreted: Same = |fired| !fired.triggers[0].interprets_response();
-    let no_limit: Same = |fired| fired.max_interactions.is_none();
-    let rows: &[Row] = &[
-        // RockLib/RockLib.Messaging #166
-        ("/specversion", json!("1.0.2"), one_trigger),
-        // YAML and PHP read 1.0 as a number, and JavaScript writes it as 1
-        ("/specversion", json!(1.0), one_trigger),
-        ("/specversion", json!(1), one_trigger),
-        ("/specversion", json!("1"), one_trigger),
-        // Boxes of a form that nobody filled in
-        ("/data/assistant/maxInteractions", json!(""), no_limit),
-        ("/data/assistant/maxInteractions", json!(null), no_limit),
-        ("/data/assistant", json!(""), no_limit),
-        ("/data/session", json!(""), |fired| fired.session_id.is_none()),
-        ("/data/session", json!(" "), |fired| fired.session_id.is_none()),
-        ("/data/clientData", json!(""), no_client_data),
-        ("/data/images", json!(""), no_images),
-        ("/data/next", json!(""), one_trigger),
-        ("/data/trigger/interpretResponse", json!(""), not_interpreted),
-        ("/data/trigger/description", json!(5), one_trigger),
-        ("/data/trigger/action", json!(""), one_trigger),
-        ("/data/trigger/actions/0/phone", json!(null), one_trigger),
-        ("/data/trigger/actions/0/url", json!(""), one_trigger),
-    ];
-    rows.to_vec()
+fn no_client_data(fired: &TriggerFired) -> bool {
+    fired.client_data.is_empty()
 }
 
-/// JSON in texts, and times.
-fn of_texts() -> Vec<Row> {
-    let no_arguments: Same = |fired| fired.arguments.is_empty();
-    let one_trigger: Same = |fired| fired.triggers.len() == 1;
-    let ada: Same = |fired| fired.arguments["name"] == "Ada";
-    let same_time: Same = |fired| fired.time == datetime!(2026-11-22 10:00:00.123 UTC);
-    let rows: &[Row] = &[
-        // OpenAI's image parts, and a list with a gap
-        ("/data/images", json!([null, "https://h.example/1.png", {"url": "x"}, 5]), |fired| {
-            fired.images == ["https://h.example/1.png"]
-        }),
-        // `function.arguments` of OpenAI and columns of databases are texts: huggingface/smolagents #1003,
-        // quarkiverse/quarkus-langchain4j #2642, openclaw/openclaw #40425
-        ("/data/arguments", json!("{\"name\": \"Ada\"}"), ada),
-        ("/data/arguments", json!(" {\"name\": \"Ada\", \"email\": null}\n"), ada),
-        ("/data/arguments", json!("[]"), no_arguments),
-        ("/data/clientData", json!("{\"plan\": 5}"), |fired| fired.client_data["plan"] == 5),
-        ("/data/trigger", json!(event()["data"]["trigger"].to_string()), one_trigger),
-        (
-            "/data/trigger/parameters",
-            json!(event()["data"]["trigger"]["parameters"].to_string()),
-            one_trigger,
-        ),
-        ("/data/trigger/actions", json!(event()["data"]["trigger"]["actions"].to_string()), one_trigger),
-        ("/data/next", json!([event()["data"]["trigger"].to_string()]), |fired| fired.triggers.len() == 2),
-        // SDKs of CloudEvents that were given a text instead of an object: Azure/azure-sdk-for-python #13555
-        ("/data", json!(event()["data"].to_string()), one_trigger),
-        // strftime and Postgres: rtfeldman/elm-iso8601-date-strings #13, golang/go #31113
-        ("/time", json!("2026-11-22T10:00:00.123+0000"), same_time),
-        ("/time", json!("2026-11-22 07:00:00.123-03"), same_time),
-        ("/time", json!("2026-11-22 10:00:00.123 UTC"), same_time),
-    ];
-    rows.to_vec()
+fn no_images(fired: &TriggerFired) -> bool {
+    fired.images.is_empty()
+}
+
+fn one_trigger(fired: &TriggerFired) -> bool {
+    fired.triggers.len() == 1
+}
+
+fn five(fired: &TriggerFired) -> bool {
+    fired.event.id() == "5"
+}
+
+fn two(fired: &TriggerFired) -> bool {
+    fired.max_interactions == Some(2)
+}
+
+fn no_limit(fired: &TriggerFired) -> bool {
+    fired.max_interactions.is_none()
+}
+
+fn interpreted(fired: &TriggerFired) -> bool {
+    fired.triggers[0].interprets_response()
+}
+
+fn not_interpreted(fired: &TriggerFired) -> bool {
+    !interpreted(fired)
+}
+
+fn ada(fired: &TriggerFired) -> bool {
+    fired.arguments["name"] == "Ada"
+}
+
+fn same_time(fired: &TriggerFired) -> bool {
+    fired.time == datetime!(2026-11-22 10:00:00.123 UTC)
+}
+
+/// The event as it is read if that is not the same; `None` if it is. Editors and PowerShell write a mark and CRLF:
+/// PowerShell/PowerShell #8592, jqlang/jq #2351.
+fn differs(text: &str, is_same: Same) -> Option<String> {
+    let read = |text: &str| match read(text.as_bytes()) {
+        Ok(fired) if is_same(&fired) => None,
+        Ok(fired) => Some(format!("{fired:?}")),
+        Err(fault) => Some(format!("{fault:?}")),
+    };
+    read(text).or_else(|| read(&format!("\u{feff}{text}\r\n")))
 }
 
 /// The same event as other languages write it; the values are those of the sample.
 #[test]
 fn members_may_have_the_shapes_of_other_languages() {
     let mut wrong = Vec::new();
-    for (pointer, value, is_same) in [of_languages(), of_forms(), of_texts()].into_iter().flatten() {
-        let text = with(event(), pointer, value.clone()).to_string();
-        // Editors and PowerShell write a mark and CRLF: PowerShell/PowerShell #8592, jqlang/jq #2351.
-        for text in [text.clone(), format!("\u{feff}{text}\r\n")] {
-            match read(text.as_bytes()) {
-                Ok(fired) if is_same(&fired) => {}
-                Ok(fired) => wrong.push(format!("{pointer} {value}: {fired:?}")),
-                Err(fault) => wrong.push(format!("{pointer} {value}: {fault:?}")),
-            }
-        }
+    let rows: [&[Row]; 4] = [OF_LANGUAGES, OF_FLAGS, OF_FORMS, OF_TEXTS];
+    for (pointer, shape, is_same, source) in rows.into_iter().flatten() {
+        // As it is written: a value of serde_json would be normalized.
+        let marked = with(event(), pointer, json!("<shape>")).to_string();
+        let text = marked.replacen("\"<shape>\"", shape, 1);
+        let found = differs(&text, *is_same);
+        wrong.extend(found.map(|found| format!("{pointer} {shape} ({source}): {found}")));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A member as a text that holds its JSON.
+#[test]
+fn definitions_and_data_may_be_texts() {
+    for (pointer, source) in [
+        ("/data/trigger", "PostgreSQL: a column of texts"),
+        ("/data/trigger/parameters", "OpenAI: a schema that was pasted"),
+        ("/data/trigger/actions", "as above: of a form"),
+        (
+            "/data",
+            "https://github.com/Azure/azure-sdk-for-python/issues/13555: CloudEvents that were given a text",
+        ),
+    ] {
+        let member = event().pointer(pointer).unwrap().to_string();
+        let text = with(event(), pointer, json!(member)).to_string();
+        assert_eq!(differs(&text, one_trigger), None, "{pointer} ({source})");
+    }
+    let next = json!([event()["data"]["trigger"].to_string()]);
+    let text = with(event(), "/data/next", next).to_string();
+    assert_eq!(differs(&text, |fired| fired.triggers.len() == 2), None);
 }
 
 /// The data as bytes, which SDKs of CloudEvents write in base64 (cloudevents/sdk-python #28), and numbers that JSON does

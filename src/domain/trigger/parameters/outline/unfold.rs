@@ -1,16 +1,16 @@
-//! What compiling takes beyond the schema itself.
+//! What compiling needs beyond the schema itself.
 
 use super::{MEMBER, Node, Outline};
 use crate::domain::trigger::parameters::budget::Budget;
 
 /// Schemas within each other that are compiled again for `unevaluatedProperties` or `unevaluatedItems` around them.
 const MAX_UNFOLDED: usize = 64;
-/// What such a schema takes in memory, in bytes, without the way to it.
+/// The memory that such a schema takes, in bytes, without the way to it.
 const UNFOLDED: u64 = 1024;
 
 impl Outline {
     /// Takes what compiling takes beyond the schema itself. `unevaluatedProperties` and `unevaluatedItems` compile all that
-    /// applies to the same value once more, through all references. `None` if so much is not left.
+    /// applies to the same value once more, through all references. `None` if the budget is not enough.
     pub(in crate::domain::trigger::parameters) fn unfold(&self, budget: &Budget) -> Option<()> {
         let mut unfolding = Unfolding { nodes: &self.nodes, budget, open: Vec::new() };
         for (position, node) in self.nodes.iter().enumerate() {

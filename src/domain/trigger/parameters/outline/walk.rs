@@ -1,4 +1,4 @@
-//! What checking given arguments takes.
+//! What checking given arguments needs.
 
 use serde_json::{Map, Value};
 

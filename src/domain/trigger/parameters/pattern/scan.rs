@@ -1,5 +1,5 @@
-//! One pass over an expression: whether it is one of ECMA-262, and how the engine that backtracks reads it. ECMA-262 is read
-//! as browsers do (Annex B), but not where a letter stands for itself that means something to other languages (`\h`).
+//! One pass over an expression: whether it is valid ECMA-262, and how the backtracking engine reads it. ECMA-262 is
+//! read as browsers do (Annex B), except for escaped letters that mean something in other languages (`\h`).
 
 use std::{ops::Range, str::Chars};
 
@@ -384,7 +384,7 @@ fn number(digits: &str) -> Option<usize> {
     is_number.then(|| digits.parse().unwrap_or(usize::MAX))
 }
 
-/// Whether it stands between delimiters, as in the source of other languages: `/^a$/i`. Nothing matches a `^` after a
+/// Whether it has delimiters, as in the source of other languages: `/^a$/i`. Nothing matches a `^` after a
 /// character, or a `$` before one.
 fn is_delimited(pattern: &str) -> bool {
     let Some(mark) = pattern.chars().next().filter(|c| "/#~@!%".contains(*c)) else { return false };

@@ -62,7 +62,7 @@ fn what_ecma_262_does_not_have_is_not_checked() {
         // Python, PCRE, Java: the class in the comment would hide what follows.
         ("(?x)#[\n^(a|aa)+(?=b)b+$", UNUSABLE),
         ("(?#x)a", UNUSABLE),
-        // A dot stands for a class without line terminators, with any flags.
+        // A dot means a class without line terminators, with any flags.
         ("(?s)^.+$", UNUSABLE),
         ("(?m)^a$", UNUSABLE),
         ("(?is)^.+$", UNUSABLE),

@@ -1,5 +1,5 @@
-//! How much of an expression can be tried at the same place of a text. Engines that match in linear time take so many steps
-//! for each byte, and compiled expressions have so many parts.
+//! How much of an expression can be tried at one position of a text. Linear engines take that many steps per byte,
+//! and compiled expressions have that many parts.
 
 /// A part of an expression, to which a count may apply.
 #[derive(Clone, Debug, Default)]
@@ -48,7 +48,7 @@ impl Piece {
     }
 }
 
-/// What stands between two parentheses, or the whole expression.
+/// The contents of two parentheses, or the whole expression.
 #[derive(Debug)]
 pub(super) struct Alternatives {
     /// All that are complete.
@@ -84,7 +84,7 @@ impl Alternatives {
         self.copies = self.copies.max(piece.copies);
     }
 
-    /// The last alternative begins with `^`, unless something stands before it.
+    /// The last alternative begins with `^`, unless something comes before it.
     pub(super) fn anchor(&mut self) {
         self.is_anchored.get_or_insert(true);
     }

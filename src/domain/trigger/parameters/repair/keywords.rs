@@ -65,7 +65,7 @@ pub(super) fn known_type(name: &Value) -> Option<&'static str> {
     TYPES.into_iter().find(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// Whether `"const": null` in this schema stands for null. Serializers also write it for no constant at all: then other
+/// Whether `"const": null` in this schema means null. Serializers also write it for no constant at all: then other
 /// keywords are null as well, or nothing would fit both it and another keyword.
 pub(super) fn means_null(schema: &Map<String, Value>) -> bool {
     let is_null = |name: &Value| known_type(name).is_none_or(|name| name == "null");

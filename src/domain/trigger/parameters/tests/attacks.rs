@@ -162,7 +162,7 @@ fn data_are_not_multiplied() {
     ]);
 }
 
-/// A class becomes 37 times as long, wherever it stands.
+/// A class becomes 37 times as long, wherever it is.
 #[test]
 fn translations_of_expressions_are_not_multiplied() {
     let wide = format!("^(?=.){}$", r"\S".repeat(100));

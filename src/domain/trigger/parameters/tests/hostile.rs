@@ -165,7 +165,7 @@ fn expressions_that_backtrack_are_bounded() {
             let _ = check(&schema(pattern), &json!({"a": "a".repeat(length)}));
         }
     }
-    // What the engine cannot decide is accepted, wherever it stands.
+    // What the engine cannot decide is accepted, wherever it is.
     let unknown = json!({"pattern": r"^(a|aa)+(?=b)$"});
     let text = json!({"a": "a".repeat(200)});
     for schema in [
@@ -179,7 +179,7 @@ fn expressions_that_backtrack_are_bounded() {
         let schema = json!({"properties": {"a": schema, "b": {"type": "integer"}}});
         assert_eq!(check(&schema, &text), Ok(()), "{schema}");
     }
-    // Other rules hold, whatever the expression says.
+    // Other rules hold, regardless of the expression.
     let schema = json!({"properties": {"a": unknown, "b": {"type": "integer"}}});
     assert!(check(&schema, &json!({"a": "a".repeat(200), "b": "x"})).is_err());
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::samples::matching;
 
-/// Pieces of everything that can stand around a value, and values.
+/// Pieces of all wrappings, and values.
 const PIECES: [&str; 38] = [
     "<",
     ">",

@@ -21,7 +21,7 @@ const ANY: &str = "[\\x00-\u{10ffff}]";
 const BOUNDARY: &str = "(?:(?<=[A-Za-z0-9_])(?![A-Za-z0-9_])|(?<![A-Za-z0-9_])(?=[A-Za-z0-9_]))";
 const NO_BOUNDARY: &str = "(?:(?<=[A-Za-z0-9_])(?=[A-Za-z0-9_])|(?<![A-Za-z0-9_])(?![A-Za-z0-9_]))";
 
-/// A class of Unicode is as large as so many others.
+/// A Unicode class is as large as this many others.
 const PROPERTY: usize = 16;
 
 impl<'p> Scanner<'p> {
@@ -114,7 +114,7 @@ impl<'p> Scanner<'p> {
         1
     }
 
-    /// The digits or the name after `\x`, `\u` or `\p`, in braces or so many.
+    /// The digits or the name after `\x`, `\u` or `\p`, in braces or of a fixed length.
     fn code(&mut self, digits: usize) -> &'p str {
         let rest = self.rest.as_str();
         let end = if rest.starts_with('{') {

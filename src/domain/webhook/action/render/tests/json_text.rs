@@ -10,80 +10,115 @@ fn sent(text: &str, arguments: &Json) -> (String, String) {
     (body, header(&request, "content-type").unwrap().to_owned())
 }
 
+/// Bodies that are JSON once values stand in them, what is sent, and a source.
+const TEMPLATES: &[(&str, &str, &str)] = &[
+    (
+        r#"{"lead": $name}"#,
+        r#"{"lead":"Ada Lovelace"}"#,
+        "https://github.com/nyaruka/courier/issues/786: no quotes around a variable",
+    ),
+    (
+        r#"{"lead": "$name"}"#,
+        r#"{"lead":"Ada Lovelace"}"#,
+        "https://github.com/mageplaza/magento-2-webhook/issues/6: quotes around it",
+    ),
+    (
+        r#"{"lead":$name,"age":$age,"rate":$rate,"vip":$vip}"#,
+        r#"{"lead":"Ada Lovelace","age":36,"rate":1.5,"vip":true}"#,
+        "n8n: a body with an expression for each value",
+    ),
+    (r#"{"age": "$age"}"#, r#"{"age":36}"#, "as above: quotes around a number"),
+    (r#"{"age": "$age years"}"#, r#"{"age":"36 years"}"#, "as above: within a text"),
+    (
+        "{\r\n\t\"lead\": $name,\r\n\t\"tags\": $tags\r\n}\r\n",
+        r#"{"lead":"Ada Lovelace","tags":["a","b c"]}"#,
+        "Windows: CRLF and tabs",
+    ),
+    (
+        "\u{feff}{\"lead\": $name}",
+        r#"{"lead":"Ada Lovelace"}"#,
+        "https://github.com/PowerShell/PowerShell/issues/8592: a byte order mark",
+    ),
+    ("[$name, $age]", r#"["Ada Lovelace",36]"#, "RFC 8259, 5: a list"),
+    ("[$images]", r#"[["https://cdn.example/1.png"]]"#, "RFC 8259, 5: a list in a list"),
+    (
+        r#"{"images": $images, "first": $images[0], "second": $images[1]}"#,
+        r#"{"images":["https://cdn.example/1.png"],"first":"https://cdn.example/1.png","second":null}"#,
+        "as above: one item of a list",
+    ),
+    (
+        r#"{"deep": $deep, "list": [{"of": $user_id}]}"#,
+        r#"{"deep":{"b":[1],"a":"é"},"list":[{"of":"usr_999"}]}"#,
+        "RFC 8259, 4: an object",
+    ),
+    (
+        r#"{"session": $session.id, "operation": $contact.operation}"#,
+        r#"{"session":"s-1","operation":"created"}"#,
+        "as above: a name with a dot",
+    ),
+    (
+        r#"{"interest": $interest, "phone": $contact.phone}"#,
+        r#"{"interest":null,"phone":null}"#,
+        "https://github.com/tallclub/matimo/issues/32: not given",
+    ),
+    (r#"{"a": $unknown, "b": "<$unknown>"}"#, r#"{"a":"$unknown","b":"<$unknown>"}"#, "as above: unknown"),
+    (r#"{"$name": 1, $age: 2}"#, r#"{"$name":1,"$age":2}"#, "as above: in the place of a key"),
+    (
+        r#"{"price": "R$ 5", "lead": $name}"#,
+        r#"{"price":"R$ 5","lead":"Ada Lovelace"}"#,
+        "CLDR pt: a dollar sign that begins no variable",
+    ),
+    (
+        r#"{"quote": "\"$name\"", "path": "C:\\$name"}"#,
+        r#"{"quote":"\"Ada Lovelace\"","path":"C:\\Ada Lovelace"}"#,
+        "RFC 8259, 7: escapes of the author",
+    ),
+    (
+        r#"{"evil": $evil}"#,
+        r#"{"evil":"x\",\"admin\":true,\"y\":\"\r\nX-Evil: 1"}"#,
+        "https://github.com/baptisteArno/typebot.io/issues/64: quotes and breaks in a value",
+    ),
+    (
+        r#"{"in": "<$evil>"}"#,
+        r#"{"in":"<x\",\"admin\":true,\"y\":\"\r\nX-Evil: 1>"}"#,
+        "https://github.com/louislam/uptime-kuma/issues/3778: the same within a text",
+    ),
+    (
+        r#"["$evil"]"#,
+        r#"["x\",\"admin\":true,\"y\":\"\r\nX-Evil: 1"]"#,
+        "https://github.com/jellyfin/jellyfin-plugin-webhook/issues/98: quotes around such a value",
+    ),
+    ("{}", "{}", "RFC 8259, 4: an empty object"),
+    ("[]", "[]", "RFC 8259, 5: an empty list"),
+];
+
 #[test]
 fn text_that_is_json_with_values_is_a_json_template() {
-    for (text, expected) in [
-        // nyaruka/courier #786, mageplaza/magento-2-webhook #6: variables with and without quotes
-        (r#"{"lead": $name}"#, r#"{"lead":"Ada Lovelace"}"#),
-        (r#"{"lead": "$name"}"#, r#"{"lead":"Ada Lovelace"}"#),
-        (
-            r#"{"lead":$name,"age":$age,"rate":$rate,"vip":$vip}"#,
-            r#"{"lead":"Ada Lovelace","age":36,"rate":1.5,"vip":true}"#,
-        ),
-        (r#"{"age": "$age"}"#, r#"{"age":36}"#),
-        (r#"{"age": "$age years"}"#, r#"{"age":"36 years"}"#),
-        (
-            "{\r\n\t\"lead\": $name,\r\n\t\"tags\": $tags\r\n}\r\n",
-            r#"{"lead":"Ada Lovelace","tags":["a","b c"]}"#,
-        ),
-        ("\u{feff}{\"lead\": $name}", r#"{"lead":"Ada Lovelace"}"#),
-        ("[$name, $age]", r#"["Ada Lovelace",36]"#),
-        ("[$images]", r#"[["https://cdn.example/1.png"]]"#),
-        (
-            r#"{"images": $images, "first": $images[0], "second": $images[1]}"#,
-            r#"{"images":["https://cdn.example/1.png"],"first":"https://cdn.example/1.png","second":null}"#,
-        ),
-        (
-            r#"{"deep": $deep, "list": [{"of": $user_id}]}"#,
-            r#"{"deep":{"b":[1],"a":"é"},"list":[{"of":"usr_999"}]}"#,
-        ),
-        (
-            r#"{"session": $session.id, "operation": $contact.operation}"#,
-            r#"{"session":"s-1","operation":"created"}"#,
-        ),
-        // tallclub/matimo #32: not given, and unknown
-        (r#"{"interest": $interest, "phone": $contact.phone}"#, r#"{"interest":null,"phone":null}"#),
-        (r#"{"a": $unknown, "b": "<$unknown>"}"#, r#"{"a":"$unknown","b":"<$unknown>"}"#),
-        // A key stays as written, quoted or not
-        (r#"{"$name": 1, $age: 2}"#, r#"{"$name":1,"$age":2}"#),
-        // Dollars that begin no variable
-        (r#"{"price": "R$ 5", "lead": $name}"#, r#"{"price":"R$ 5","lead":"Ada Lovelace"}"#),
-        (
-            r#"{"quote": "\"$name\"", "path": "C:\\$name"}"#,
-            r#"{"quote":"\"Ada Lovelace\"","path":"C:\\Ada Lovelace"}"#,
-        ),
-        // baptisteArno/typebot.io #64, louislam/uptime-kuma #3778, jellyfin/jellyfin-plugin-webhook #44 and #98: quotes and
-        // line breaks in values
-        (
-            r#"{"evil": $evil, "in": "<$evil>"}"#,
-            r#"{"evil":"x\",\"admin\":true,\"y\":\"\r\nX-Evil: 1","in":"<x\",\"admin\":true,\"y\":\"\r\nX-Evil: 1>"}"#,
-        ),
-        ("{}", "{}"),
-        ("[]", "[]"),
-    ] {
-        assert_eq!(sent(text, &arguments()), (expected.to_owned(), "application/json".to_owned()), "{text}");
+    for (text, expected, source) in TEMPLATES {
+        let expected = ((*expected).to_owned(), "application/json".to_owned());
+        assert_eq!(sent(text, &arguments()), expected, "{text} ({source})");
     }
 }
 
 /// The header is sent as it is written. It says nothing about what a value may do.
 #[test]
 fn json_text_is_a_template_whatever_content_type_is_declared() {
-    for content_type in [
-        // No preflight request: wikimedia/eventgate #6, plausible/analytics #3390, vanilla/vanilla #5489
-        "text/plain;charset=utf-8",
-        "text/plain",
-        // Older Microsoft and PHP
-        "text/json",
-        "text/x-json",
-        "application/x-json",
-        "application/json; charset=utf-8",
-        "application/vnd.api+json",
-        "application/csp-report",
-        "application/octet-stream",
-        // What `curl -d` declares if its user says nothing
-        "application/x-www-form-urlencoded",
-        "$type",
-        "",
+    for (content_type, source) in [
+        ("text/plain;charset=utf-8", "https://github.com/wikimedia/eventgate/issues/6: no preflight request"),
+        ("text/plain", "https://github.com/plausible/analytics/issues/3390"),
+        ("text/json", "https://github.com/vanilla/vanilla/issues/5489"),
+        ("text/x-json", "PHP: older frameworks"),
+        ("application/x-json", "PHP: older frameworks"),
+        ("application/json; charset=utf-8", "RFC 8259, 11: it has no parameter"),
+        ("application/vnd.api+json", "RFC 6839, 3.1"),
+        ("application/csp-report", "https://www.w3.org/TR/CSP2/#violation-reports"),
+        ("application/octet-stream", "RFC 2046, 4.5.1"),
+        (
+            "application/x-www-form-urlencoded",
+            "https://curl.se/docs/manpage.html#-d: if its user says nothing",
+        ),
+        ("$type", "as above: a variable"),
+        ("", "as above: nothing"),
     ] {
         let headers = json!([{"key": "Content-Type", "value": content_type}]);
         for (text, expected) in [
@@ -99,7 +134,8 @@ fn json_text_is_a_template_whatever_content_type_is_declared() {
             let mut arguments = arguments();
             arguments["type"] = json!("text/plain");
             let request = rendered_with(&definition, &arguments, false).unwrap();
-            assert_eq!(String::from_utf8(request.body.clone().unwrap()).unwrap(), expected, "{content_type}");
+            let body = String::from_utf8(request.body.clone().unwrap()).unwrap();
+            assert_eq!(body, expected, "{content_type} ({source})");
             let sent = if content_type == "$type" { "text/plain" } else { content_type };
             assert_eq!(header(&request, "content-type"), Some(sent));
         }
@@ -126,29 +162,37 @@ fn text_that_is_declared_as_json_must_be_json() {
     }
 }
 
-/// n8n-io/n8n #26925, usebruno/bruno #9230, hoppscotch/hoppscotch #5156
 #[test]
 fn numbers_of_the_author_are_sent_as_they_are_written() {
-    for (text, expected) in [
+    for (text, expected, source) in [
         (
             r#"{"id":12345678901234567890123,"v":1.10,"n":$age}"#,
             r#"{"id":12345678901234567890123,"v":1.10,"n":36}"#,
+            "https://github.com/n8n-io/n8n/issues/26925: more digits than a double has",
         ),
         (
             "[ 1e400, -0, -0.0, 1E+2, 5, 5.0, 18446744073709551616 ]",
             "[1e400,-0,-0.0,1E+2,5,5.0,18446744073709551616]",
+            "https://github.com/usebruno/bruno/issues/9230",
         ),
-        // Of two members with one name the last one counts.
-        (r#"{"a": 1.0, "a": 2.0, "b": 3.0}"#, r#"{"a":2.0,"b":3.0}"#),
-        (r#"{"1.0": "2.0", "$age": ["3.0", 4.0]}"#, r#"{"1.0":"2.0","$age":["3.0",4.0]}"#),
-        (r#"{"a": "\"1.0", "b": 2.0}"#, r#"{"a":"\"1.0","b":2.0}"#),
-        // A variable with a tail is a text.
-        (r#"{"price": $age.00}"#, r#"{"price":"36.00"}"#),
-        (r#"{"price": $age, "of": 0.50}"#, r#"{"price":36,"of":0.50}"#),
+        (
+            r#"{"a": 1.0, "a": 2.0, "b": 3.0}"#,
+            r#"{"a":2.0,"b":3.0}"#,
+            "RFC 8259, 4: of two members with one name the last one counts",
+        ),
+        (
+            r#"{"1.0": "2.0", "$age": ["3.0", 4.0]}"#,
+            r#"{"1.0":"2.0","$age":["3.0",4.0]}"#,
+            "https://github.com/hoppscotch/hoppscotch/issues/5156: numbers as texts",
+        ),
+        (r#"{"a": "\"1.0", "b": 2.0}"#, r#"{"a":"\"1.0","b":2.0}"#, "as above: behind a quote"),
+        (r#"{"price": $age.00}"#, r#"{"price":"36.00"}"#, "as above: a variable with a tail is a text"),
+        (r#"{"price": $age, "of": 0.50}"#, r#"{"price":36,"of":0.50}"#, "as above: beside one without"),
     ] {
-        assert_eq!(sent(text, &arguments()), (expected.to_owned(), "application/json".to_owned()), "{text}");
+        let expected = (expected.to_owned(), "application/json".to_owned());
+        assert_eq!(sent(text, &arguments()), expected, "{text} ({source})");
     }
-    // What is no number of JSON makes it no JSON.
+    // A number that JSON does not allow makes the whole text invalid.
     for text in
         ["[01]", "[1.]", "[.5]", "[+1]", "[1e]", "[--1]", "[1 2]", "[0x1]", "[1$age]", "[-$age]", "{1: 2}"]
     {
@@ -158,28 +202,27 @@ fn numbers_of_the_author_are_sent_as_they_are_written() {
 
 #[test]
 fn any_other_text_stays_text() {
-    for (text, expected) in [
-        ("$name", "Ada Lovelace"),
-        ("\"$name\"", "\"Ada Lovelace\""),
-        ("[Lead] $name", "[Lead] Ada Lovelace"),
-        ("[$name] is new", "[Ada Lovelace] is new"),
-        // Two values in one place, a missing quote, comma or brace, JavaScript's and Python's literals.
-        (r#"{"a": $age$name}"#, r#"{"a": 36Ada Lovelace}"#),
-        (r#"{"a": -$age}"#, r#"{"a": -36}"#),
-        (r#"{"a": "$age}"#, r#"{"a": "36}"#),
-        (r#"{"a": $age,}"#, r#"{"a": 36,}"#),
-        (r#"{"a": $age"#, r#"{"a": 36"#),
-        ("{a: $age}", "{a: 36}"),
-        ("{'a': $age}", "{'a': 36}"),
-        (r#"{"a": $age, "b": None}"#, r#"{"a": 36, "b": None}"#),
-        ("{{name}} $age", "{{name}} 36"),
-        ("{$name}", "{Ada Lovelace}"),
-        ("<a>$age</a>", "<a>36</a>"),
-        ("a=$age&b=$name", "a=36&b=Ada Lovelace"),
-        ("", ""),
+    for (text, expected, source) in [
+        ("$name", "Ada Lovelace", "https://docs.ntfy.sh/publish/: a message is a text"),
+        ("\"$name\"", "\"Ada Lovelace\"", "as above: in quotes"),
+        ("[Lead] $name", "[Lead] Ada Lovelace", "https://docs.ntfy.sh/publish/: a message"),
+        ("[$name] is new", "[Ada Lovelace] is new", "as above"),
+        (r#"{"a": $age$name}"#, r#"{"a": 36Ada Lovelace}"#, "RFC 8259, 3: two values in one place"),
+        (r#"{"a": -$age}"#, r#"{"a": -36}"#, "RFC 8259, 6: the sign of a variable"),
+        (r#"{"a": "$age}"#, r#"{"a": "36}"#, "RFC 8259, 7: no closing quote"),
+        (r#"{"a": $age,}"#, r#"{"a": 36,}"#, "RFC 8259, 4: a comma too many"),
+        (r#"{"a": $age"#, r#"{"a": 36"#, "RFC 8259, 4: no closing brace"),
+        ("{a: $age}", "{a: 36}", "JavaScript: a name without quotes"),
+        ("{'a': $age}", "{'a': 36}", "Python: repr of a dict"),
+        (r#"{"a": $age, "b": None}"#, r#"{"a": 36, "b": None}"#, "Python: None"),
+        ("{{name}} $age", "{{name}} 36", "Handlebars"),
+        ("{$name}", "{Ada Lovelace}", "PHP: a variable in a text"),
+        ("<a>$age</a>", "<a>36</a>", "XML"),
+        ("a=$age&b=$name", "a=36&b=Ada Lovelace", "HTML, 4.10.21.6: a form without its type"),
+        ("", "", "as above: nothing"),
     ] {
         let plain = "text/plain; charset=utf-8".to_owned();
-        assert_eq!(sent(text, &arguments()), (expected.to_owned(), plain), "{text}");
+        assert_eq!(sent(text, &arguments()), (expected.to_owned(), plain), "{text} ({source})");
     }
 }
 

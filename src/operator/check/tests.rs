@@ -1,6 +1,8 @@
 //! The findings that an author gets, with their places.
 
 mod bodies;
+mod values;
+mod variables;
 
 use serde_json::json;
 
@@ -9,10 +11,9 @@ use super::*;
 const PARAMETERS: &str = r#"{"properties": {"name": {"type": "string"}, "email": {"type": "string"}}}"#;
 
 fn findings(text: &str) -> Vec<(Severity, String, String)> {
-    let found = find(text).unwrap();
-    let settings = crate::settings::load(None, []).unwrap().settings;
-    let placeholders = Placeholders::new(&settings.placeholders);
-    let findings = found.iter().flat_map(|found| lint(found, &placeholders));
+    let mut settings = crate::settings::load(None, []).unwrap().settings;
+    settings.contacts.default_region = Region::new("BR").unwrap();
+    let findings = check(text, &settings).into_iter();
     findings.map(|finding| (finding.severity, finding.place, finding.message)).collect()
 }
 
@@ -23,21 +24,37 @@ fn with_actions(actions: &str) -> String {
 const CRM: &str = r#"{"type": "CRM", "subtype": "UPSERT_CONTACT", "name": "name", "email": "email"}"#;
 
 #[test]
-fn file_that_is_not_json_is_reported_by_line_and_column() {
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    std::io::Write::write_all(&mut file, b"{\n  \"name\": Zaphod\n}").unwrap();
-    let error = crate::telemetry::chain(read(file.path()).unwrap_err().as_ref());
-    let expected =
-        format!("could not parse {} as JSON: expected value at line 2 column 11", file.path().display());
-    assert_eq!(error, expected);
+fn text_that_holds_no_definition_is_an_error() {
+    for (text, says) in [
+        ("{\n  \"name\": Zaphod\n}", "the definition is not JSON: expected value at line 2 column 11"),
+        (r#"{"trigger": {}, "next": "Zaphod"}"#, "/next must be a list of definitions"),
+    ] {
+        assert_eq!(findings(text), [(Severity::Error, String::new(), says.to_owned())]);
+    }
 }
 
 /// Python writes it for an empty cell.
 #[test]
-fn file_may_have_numbers_that_json_does_not_have() {
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    std::io::Write::write_all(&mut file, br#"{"name": "NaN", "x": NaN}"#).unwrap();
-    assert_eq!(read(file.path()).unwrap(), r#"{"name": "NaN", "x": null}"#);
+fn text_may_have_numbers_that_json_does_not_have() {
+    let definition =
+        with_actions(&format!("[{CRM}]")).replacen('{', r#"{"x": NaN, "description": "NaN", "#, 1);
+    assert_eq!(findings(&definition), []);
+}
+
+#[test]
+fn number_of_warnings_has_a_limit() {
+    let parameters: Vec<String> = (0..201).map(|number| format!(r#""p{number}": {{}}"#)).collect();
+    let definition = |count: usize| {
+        let parameters = parameters[..count].join(",");
+        format!(
+            r#"{{"name": "t", "parameters": {{"properties": {{"name": {{}}, "email": {{}}, {parameters}}}}}, "action": {CRM}}}"#
+        )
+    };
+    assert_eq!(findings(&definition(200)).len(), 200);
+    let found = findings(&definition(201));
+    let (severity, place, message) = found.last().unwrap();
+    assert_eq!((found.len(), *severity, place.as_str()), (201, Severity::Warning, ""));
+    assert!(message.contains("more warnings"), "{message}");
 }
 
 #[test]
@@ -156,51 +173,6 @@ fn webhook_warnings(webhook: &Value) -> Vec<(String, String)> {
         (place.strip_prefix("/actions/0").unwrap_or(&place).to_owned(), message)
     };
     found.into_iter().map(warning).collect()
-}
-
-#[test]
-fn variables_of_other_tools_get_a_warning() {
-    for (written, instead) in [
-        // Handlebars, Mustache, Jinja, Liquid
-        ("{{name}}", "write $name"),
-        ("{{ name }}", "write $name"),
-        ("{{{name}}}", "write $name"),
-        ("{{$name}}", "write $name"),
-        // n8n
-        ("{{ $json.name }}", "write $name"),
-        ("={{ $json.body.email }}", "write $email"),
-        // JavaScript, shell
-        ("${name}", "write $name"),
-        ("${data.email}", "write $email"),
-        // The service's own
-        ("{{session.id}}", "write $session.id"),
-        ("{{ contact.phone }}", "write $contact.phone"),
-        ("{{images[0]}}", "write $images[0]"),
-        // Unknown
-        ("{{1.nome}}", "write $ and the name of a parameter"),
-        ("{{#if vip}}", "write $ and the name of a parameter"),
-    ] {
-        for (members, place) in [
-            (json!({"body": {"a": ["x", {"b/c": format!("Lead {written}!")}]}}), "/body/a/1/b~1c"),
-            (json!({"body": format!("Lead {written}")}), "/body"),
-            (json!({"headers": [{"key": "x-lead", "value": written}]}), "/headers/0/value"),
-            (json!({"url": format!("https://h.example/$name?mail=$email&of={written}")}), "/url"),
-        ] {
-            let found = webhook_warnings(&members);
-            let is_there = |(at, message): &(String, String)| at == place && message.ends_with(instead);
-            assert!(found.iter().any(is_there), "{written}: {found:?}");
-        }
-    }
-    // Ruby, ERB, mail merge, Windows
-    for written in ["#{name}", "<%= name %>", "<<name>>", "[[name]]", "%name%"] {
-        let found = webhook_warnings(&json!({"body": {"text": written}}));
-        let is_there = |(_, message): &(String, String)| message.ends_with("is sent as written; write $name");
-        assert!(found.iter().any(is_there), "{written}: {found:?}");
-    }
-    for fine in ["$name", "{name}", "{ {name} }", "a }} b", "{{ open", "$ {name}", "100 %", "R$ {5}"] {
-        assert_eq!(webhook_warnings(&json!({"body": {"text": fine}})), [], "{fine}");
-    }
-    assert_eq!(webhook_warnings(&json!({"body": "{{name}} {{name}} {{email}}"})).len(), 2);
 }
 
 #[test]
@@ -324,21 +296,6 @@ fn what_may_be_a_secret_is_not_printed() {
     }
 }
 
-#[test]
-fn definition_is_read_from_every_kind_of_text_file() {
-    let definition = with_actions(&format!("[{CRM}]"));
-    let utf16 = |unit: fn(u16) -> [u8; 2]| -> Vec<u8> {
-        format!("\u{feff}{definition}").encode_utf16().flat_map(unit).collect()
-    };
-    for bytes in
-        [format!("\u{feff}{definition}\r\n").into_bytes(), utf16(u16::to_le_bytes), utf16(u16::to_be_bytes)]
-    {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        std::io::Write::write_all(&mut file, &bytes).unwrap();
-        assert_eq!(read(file.path()).unwrap().trim_end(), definition);
-    }
-}
-
 /// As the service reads them: a schema may have the limits of any type of number.
 #[test]
 fn numbers_of_schemas_may_be_of_any_size() {
@@ -347,9 +304,7 @@ fn numbers_of_schemas_may_be_of_any_size() {
         r#""email": {"minimum": -1.7976931348623157E+308, "maximum": 9.99E6144, "#,
         1,
     );
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    std::io::Write::write_all(&mut file, definition.as_bytes()).unwrap();
-    assert_eq!(findings(&read(file.path()).unwrap()), []);
+    assert_eq!(findings(&definition), []);
 }
 
 #[test]

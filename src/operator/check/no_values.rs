@@ -14,6 +14,8 @@ use crate::domain::{
 /// Keywords that have one value, and those that have a list of them.
 const SINGLE: [&str; 2] = ["default", "const"];
 const LISTS: [&str; 2] = ["enum", "examples"];
+/// Values of a list that are looked at.
+const MAX_VALUES: usize = 200;
 /// In characters.
 const MAX_SHOWN: usize = 64;
 
@@ -41,13 +43,18 @@ pub(super) fn warnings(schema: &Value, trigger: &Trigger, placeholders: &Placeho
     warnings
 }
 
+/// A text of the schema for a message.
+pub(super) fn shortened(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(MAX_SHOWN).collect()
+}
+
 fn message(field: Field, text: &str) -> String {
-    let shown: String = text.chars().filter(|c| !c.is_control()).take(MAX_SHOWN).collect();
+    let shown = shortened(text);
     format!("`{shown}` counts as no value in `{field}`; remove it, and do not require the parameter")
 }
 
 /// The texts in a parameter's schema and in the items of a list, each with its place.
-fn texts(schema: &Value) -> Vec<(String, &str)> {
+pub(super) fn texts(schema: &Value) -> Vec<(String, &str)> {
     let mut texts = Vec::new();
     for (prefix, schema) in [("", Some(schema)), ("items/", schema.get("items"))] {
         let keyword = |name: &str| schema.and_then(|schema| schema.get(name));
@@ -55,7 +62,8 @@ fn texts(schema: &Value) -> Vec<(String, &str)> {
             texts.extend(keyword(name).and_then(Value::as_str).map(|text| (format!("{prefix}{name}"), text)));
         }
         for name in LISTS {
-            let values = keyword(name).and_then(Value::as_array).into_iter().flatten().enumerate();
+            let values =
+                keyword(name).and_then(Value::as_array).into_iter().flatten().take(MAX_VALUES).enumerate();
             texts.extend(values.filter_map(|(index, value)| {
                 value.as_str().map(|text| (format!("{prefix}{name}/{index}"), text))
             }));
