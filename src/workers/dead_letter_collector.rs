@@ -256,7 +256,8 @@ impl Collection<'_> {
     /// Stores all of them but those whose places it returns. `None` if stopped before that.
     async fn store_all(&self, dead: &[NewDeadLetter], stop: &CancellationToken) -> Option<HashSet<usize>> {
         let budget = SearchBudget::default();
-        let (mut portions, mut unstored) = (vec![0..dead.len()], HashSet::new());
+        let (mut portions, mut unstored) = (Vec::new(), HashSet::new());
+        portions.push(0..dead.len());
         // Many may be locked, and each try waits for the first that is.
         let mut patience = Patience::Patient;
         while let Some(places) = portions.pop() {
