@@ -12,7 +12,7 @@ use tokio::{runtime::Handle, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use self::old::Old;
+use self::old::{Old, PORTION};
 use super::{
     component::{ERASURES, MAINTENANCE},
     retry::DatabaseWait,
@@ -36,9 +36,6 @@ const RETRY_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Time between two searches for interrupted erasures.
 const ERASURE_INTERVAL: Duration = Duration::from_mins(1);
-
-/// Maximum rows that one transaction deletes.
-const PORTION: i64 = 1000;
 
 /// How long an erasing command is left alone.
 const ERASURE: time::Duration = time::Duration::minutes(5);

@@ -4,8 +4,10 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
-use super::PORTION;
 use crate::postgres::{Database, Failure, classify, dead_letters, idempotency, operations, suspects};
+
+/// Maximum rows that one transaction deletes.
+pub(super) const PORTION: i64 = 1000;
 
 /// Rows from before a time.
 pub(super) enum Old {

@@ -46,7 +46,7 @@ impl Committer {
         };
         let mut portion = Portion { suspect: Some(hash), ..Portion::default() };
         portion.add(number, triaged);
-        let patience = self.worker.experience.patience(Instant::now());
+        let patience = Patience::of_new(self.worker.experience.is_wary(Instant::now()));
         let committed = self.commit(Round::of(portion), patience, Vec::new()).await;
         // Even if stopped before the commit, or parked: this start did not end the process.
         self.clear_starts(&hash).await;

@@ -9,8 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{outcome::Messages, transaction::Patience};
-
 /// The largest batch for which one statement is tried first. In a larger one somebody is known nearly always, and a round trip
 /// costs each of its messages little.
 const FEW: usize = 4;
@@ -48,24 +46,24 @@ pub struct Experience {
 }
 
 impl Experience {
-    /// What to take for granted about these messages.
-    pub(super) fn assume(&self, messages: Messages<'_>, patience: Patience) -> Assumed {
-        let is_few = messages.accepted.len() <= FEW && patience == Patience::Patient;
-        if !messages.seem_new() || self.has_ended_events.load(Ordering::Relaxed) {
+    /// What to take for granted about so many messages that seem new. `is_patient`: the transaction has the usual lock timeout;
+    /// a statement without a transaction can have no other.
+    pub(super) fn assume(&self, messages: usize, seem_new: bool, is_patient: bool) -> Assumed {
+        let may_be_one = messages <= FEW && is_patient;
+        if !seem_new || self.has_ended_events.load(Ordering::Relaxed) {
             Assumed::Nothing
-        } else if is_few && !self.has_known_people.load(Ordering::Relaxed) {
+        } else if may_be_one && !self.has_known_people.load(Ordering::Relaxed) {
             Assumed::NewPeople
         } else {
             Assumed::NewEvents
         }
     }
 
-    /// How long the next batch waits for locks. Who keeps rows of one company locked must not make the batches of all others
-    /// wait, one after the other.
-    pub(super) fn patience(&self, now: Instant) -> Patience {
+    /// Whether somebody kept a row locked a short time ago. Who keeps rows of one company locked must not make the batches of
+    /// all others wait, one after the other.
+    pub(super) fn is_wary(&self, now: Instant) -> bool {
         let locked_at = *self.locked_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_wary = locked_at.is_some_and(|at| now.saturating_duration_since(at) < WARY);
-        if is_wary { Patience::Wary } else { Patience::Patient }
+        locked_at.is_some_and(|at| now.saturating_duration_since(at) < WARY)
     }
 
     /// Somebody keeps a row locked.
@@ -81,5 +79,51 @@ impl Experience {
     /// Whether an event of a batch had ended, or somebody in it was erased.
     pub(super) fn found_ends(&self, found: bool) {
         self.has_ended_events.store(found, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_messages_are_about_new_people_until_somebody_is_known() {
+        let experience = Experience::default();
+        let assume = |messages| experience.assume(messages, true, true);
+        assert_eq!((assume(1), assume(FEW)), (Assumed::NewPeople, Assumed::NewPeople));
+        assert_eq!(assume(FEW + 1), Assumed::NewEvents);
+        experience.found_people(true);
+        assert_eq!(assume(1), Assumed::NewEvents);
+        experience.found_people(false);
+        assert_eq!(assume(1), Assumed::NewPeople);
+    }
+
+    #[test]
+    fn nothing_is_taken_for_granted_after_an_event_has_come_again() {
+        let experience = Experience::default();
+        assert_eq!(experience.assume(1, false, true), Assumed::Nothing);
+        experience.found_ends(true);
+        assert_eq!(experience.assume(1, true, true), Assumed::Nothing);
+        experience.found_ends(false);
+        assert_eq!(experience.assume(1, true, true), Assumed::NewPeople);
+    }
+
+    #[test]
+    fn shorter_lock_timeout_needs_a_transaction() {
+        assert_eq!(Experience::default().assume(1, true, false), Assumed::NewEvents);
+    }
+
+    #[test]
+    fn each_wrong_assumption_leads_to_a_smaller_one() {
+        assert_eq!(Assumed::NewPeople.less(), Assumed::NewEvents);
+        assert_eq!(Assumed::NewEvents.less(), Assumed::Nothing);
+    }
+
+    #[test]
+    fn lock_is_remembered_for_ten_seconds() {
+        let (experience, now) = (Experience::default(), Instant::now());
+        assert!(!experience.is_wary(now));
+        experience.met_lock(now);
+        assert!(experience.is_wary(now + Duration::from_secs(9)) && !experience.is_wary(now + WARY));
     }
 }

@@ -76,7 +76,7 @@ impl Committer {
             }
         }
         if again.is_empty() {
-            let patience = self.worker.experience.patience(Instant::now());
+            let patience = Patience::of_new(self.worker.experience.is_wary(Instant::now()));
             return self.commit(Round::of(portion), patience, Vec::new()).await;
         }
         match again.iter().find_map(|parked| parked.suspect) {

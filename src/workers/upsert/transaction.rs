@@ -68,6 +68,11 @@ pub(super) enum Patience {
 }
 
 impl Patience {
+    /// For new messages. `is_wary`: others met a lock a short time ago.
+    pub(super) const fn of_new(is_wary: bool) -> Self {
+        if is_wary { Self::Wary } else { Self::Patient }
+    }
+
     /// Whether it waits for the dead letters that messages have already.
     const fn awaits_dead_letters(self) -> bool {
         matches!(self, Self::Patient | Self::Wary)
@@ -91,7 +96,8 @@ pub(super) async fn apply(
     budget: &SearchBudget,
 ) -> Result<Effects, Refused> {
     let began = Instant::now();
-    let assumed = worker.experience.assume(messages, patience);
+    let assumed =
+        worker.experience.assume(messages.accepted.len(), messages.seem_new(), patience == Patience::Patient);
     let mut try_out = Try { worker, messages, patience, budget, assumed, lanes: Vec::new() };
     let unit = async |conn: &mut PgConnection| {
         loop {
