@@ -13,7 +13,7 @@ const APPLIED: &str = "applied_events WHERE meaning IS NOT NULL";
 /// Messages about other people, half of them of another company.
 fn neighbors(count: usize) -> Vec<Event> {
     let event = |number: usize| {
-        let company = if number % 2 == 0 { "acme" } else { "globex" };
+        let company = if number.is_multiple_of(2) { "acme" } else { "globex" };
         Event::lead("Grace").company(company).email(&format!("grace-{number}@x.example"))
     };
     (0..count).map(event).collect()
