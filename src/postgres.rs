@@ -50,7 +50,7 @@ pub mod table_locks;
 pub mod unmerge;
 pub mod verify;
 
-pub use failure::{Failure, classify, refusal};
+pub use failure::{Failure, ROW_LOCKED, classify, refusal};
 pub use migrations::{MIGRATIONS, pending};
 pub use pool::{CONSOLE_CONNECTIONS, ConnectError, Database};
 pub use session::Unfit;

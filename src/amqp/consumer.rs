@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, StreamExt as _, future::try_join_all};
 use lapin::{
     Acker, BasicProperties, Channel,
     message::Delivery,
@@ -223,7 +223,20 @@ impl Consumer {
         }
     }
 
-    /// Reports how many bytes of unacknowledged messages its connection holds; `None` once that is gone, or if it does not
+    /// Acknowledges these messages, and no others.
+    ///
+    /// # Errors
+    /// When the broker will redeliver some of them.
+    pub async fn acknowledge_each(&self, receipts: Vec<Receipt>) -> Result<(), ConsumeError> {
+        let acks = receipts.iter().map(|receipt| receipt.acker.ack(BasicAckOptions::default()));
+        match timeout(ANSWER_TIMEOUT, try_join_all(acks)).await {
+            Ok(Ok(acked)) if acked.iter().all(|is_acked| *is_acked) => Ok(()),
+            Ok(Ok(_)) | Err(_) => Err(ConsumeError::NotAcked(self.queue.clone())),
+            Ok(Err(source)) => Err(ConsumeError::Lapin { queue: self.queue.clone(), source }),
+        }
+    }
+
+    /// Tells how many bytes of unacknowledged messages its connection holds; `None` once that is gone, or if it does not
     /// count them.
     pub fn held_bytes(&self) -> impl Fn() -> Option<usize> + Clone + Send + Sync + 'static {
         let held = self.inbox.as_ref().map(Inbox::held);

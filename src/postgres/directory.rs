@@ -49,6 +49,36 @@ pub async fn load(
     Ok(directory)
 }
 
+/// Those of these identifiers whose contact somebody else has locked. Waits for nobody.
+///
+/// # Errors
+/// When the database fails.
+pub async fn locked<'a>(
+    conn: &mut PgConnection,
+    identifiers: &'a [(CompanyId, Identifier)],
+) -> Result<Vec<&'a (CompanyId, Identifier)>, sqlx::Error> {
+    let rows = sqlx::query_scalar!(
+        r#"WITH owner AS MATERIALIZED (
+               SELECT u.n, i.company_id, i.contact_id
+               FROM UNNEST($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS u(company_id, kind, value, n)
+               JOIN contact_identifiers i USING (company_id, kind, value)),
+           free AS MATERIALIZED (
+               SELECT c.company_id, c.contact_id
+               FROM (SELECT DISTINCT company_id, contact_id FROM owner) o
+               JOIN contacts c USING (company_id, contact_id)
+               ORDER BY c.company_id, c.contact_id FOR UPDATE OF c SKIP LOCKED)
+           SELECT o.n AS "ordinal!" FROM owner o JOIN contacts c USING (company_id, contact_id)
+           WHERE (o.company_id, o.contact_id) NOT IN (SELECT company_id, contact_id FROM free)"#,
+        &column(identifiers, |(company, _)| company.as_str()) as &[&str],
+        &column(identifiers, |(_, identifier)| identifier.kind()) as &[&str],
+        &column(identifiers, |(_, identifier)| identifier.value()) as &[&str],
+    )
+    .fetch_all(conn)
+    .await?;
+    let of = |ordinal: i64| identifiers.get(usize::try_from(ordinal.checked_sub(1)?).ok()?);
+    Ok(rows.into_iter().filter_map(of).collect())
+}
+
 /// Writes the merges of a batch whose new contacts and identifiers are inserted. `false` means that an identifier is
 /// missing: the caller rolls back and starts over.
 pub async fn merge(conn: &mut PgConnection, changes: &Changes) -> Result<bool, sqlx::Error> {

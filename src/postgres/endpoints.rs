@@ -21,7 +21,10 @@ pub use schedule::{
 };
 pub use state::{ClaimedLane, LaneRow};
 
-use super::columns::{column, interval, key_columns};
+use super::{
+    columns::{column, interval, key_columns},
+    free::query_free,
+};
 use crate::{
     domain::{
         event::Key,
@@ -87,6 +90,29 @@ pub async fn register(conn: &mut PgConnection, endpoints: &[Registration<'_>]) -
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Those of these endpoints whose row somebody else has locked. Waits for nobody.
+///
+/// # Errors
+/// When the database fails.
+pub async fn locked<'a>(
+    conn: &mut PgConnection,
+    keys: impl IntoIterator<Item = &'a Key>,
+) -> Result<Vec<Key>, sqlx::Error> {
+    let (companies, ids) = key_columns(keys);
+    query_free!(
+        "endpoint_id",
+        "",
+        "UNNEST($1::text[], $2::uuid[]) AS u(company_id, endpoint_id)
+         JOIN webhook_endpoints r ON r.company_id = u.company_id AND r.endpoint_id = u.endpoint_id
+         WHERE true",
+        "",
+        &companies as &[&str],
+        &ids,
+    )
+    .fetch_all(conn)
+    .await
 }
 
 /// Updates the limits in the next page of rows, those `after` this key in the order of keys, to the settings.

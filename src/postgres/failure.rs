@@ -2,6 +2,9 @@
 
 use super::partitions::AWAITS_PARTITION;
 
+/// What is said of [`Failure::Locked`].
+pub const ROW_LOCKED: &str = "somebody keeps a row locked that it needs";
+
 /// Why a transaction failed, which decides what to do with its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
@@ -65,7 +68,7 @@ fn of_check(constraint: Option<&str>) -> Failure {
 pub fn refusal(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(refused) => match (refused.code().as_deref(), refused.constraint()) {
-            (Some("55P03"), _) => "somebody keeps a row locked that it needs".to_owned(),
+            (Some("55P03"), _) => ROW_LOCKED.to_owned(),
             (Some("57014"), _) => "a statement took longer than postgres.statement_timeout".to_owned(),
             (Some(code), Some(constraint)) => format!("SQLSTATE {code}, constraint {constraint}"),
             (code, _) => format!("SQLSTATE {}", code.unwrap_or("unknown")),

@@ -3,36 +3,37 @@
 //! Only messages that the broker itself dead-lettered are in this queue (delivery limit, overflow, expiry). The
 //! workers write their dead letters directly to Postgres.
 
+mod reading;
+
 use std::{
+    collections::HashSet,
+    ops::ControlFlow,
     sync::Arc,
     time::{Instant, SystemTime},
 };
 
-use lapin::types::{AMQPValue, FieldTable};
 use secrecy::ExposeSecret as _;
-use serde_json::Value;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{Instrument as _, info_span, warn};
 
+use self::reading::{dead_letter, without_context};
 use super::{
-    backoff::Backoff,
+    backoff::{self, Backoff},
     component::DEAD_LETTER_COLLECTOR,
-    consumption::{Batches, Consumption, Counts, Settle},
+    consumption::{Consumption, Counts, Ended, Work},
     retry, spans,
 };
 use crate::{
-    amqp::{BatchLimits, Received, Topology, properties},
+    amqp::{Batch, BatchLimits, ConsumeError, Consumer, Receipt, Topology},
     domain::{
-        event::{CompanyId, EventRef},
-        fault::{Fault, Reason, Stage},
-        trigger::fired,
+        fault::{Reason, Stage},
         value::phone::Regions,
     },
     health::Health,
     metrics::{Ending, Metrics, Queue, Step, as_f64},
     postgres::{
-        Database,
+        Database, Failure, classify,
         dead_letters::{self, NewDeadLetter, Recognition, SearchBudget},
         ledger, refusal,
     },
@@ -69,17 +70,20 @@ impl DeadLetterCollector {
             amqp: &self.settings.amqp,
             queue: topology.dead_letters(),
             counts,
-            prefetch: count,
+            // What is aside leaves room for the next batch.
+            prefetch: 2 * count,
             prefetch_bytes: self.settings.amqp.prefetch_bytes.min(MAX_BYTES),
             health: &self.health,
         };
-        let batches = Batches {
-            component: DEAD_LETTER_COLLECTOR,
+        let collection = Collection {
+            collector: &self,
+            topology: &topology,
+            regions: &regions,
             counts,
             limits: BatchLimits { count, bytes: MAX_BYTES },
-            settle: Collection { collector: &self, topology: &topology, regions: &regions, stop: &stop },
+            aside: Vec::new(),
         };
-        consumption.run(&stop, batches).await;
+        consumption.run(&stop, collection).await;
     }
 }
 
@@ -87,11 +91,77 @@ struct Collection<'a> {
     collector: &'a DeadLetterCollector,
     topology: &'a Topology,
     regions: &'a Regions,
-    stop: &'a CancellationToken,
+    counts: Counts<'a>,
+    limits: BatchLimits,
+    /// Messages that could not be stored, while others could.
+    aside: Vec<Aside>,
 }
 
-impl Settle for Collection<'_> {
-    async fn settle(&mut self, messages: &[Received]) -> bool {
+/// A message that is tried again, alone.
+struct Aside {
+    dead: NewDeadLetter,
+    receipt: Receipt,
+    failures: u32,
+    due_at: Instant,
+}
+
+/// Why a message could not be stored.
+enum Unstored {
+    Refused(sqlx::Error),
+    /// It is too much to be searched in time.
+    TooMany,
+}
+
+impl Work for Collection<'_> {
+    async fn work(
+        &mut self,
+        consumer: &mut Consumer,
+        backoff: &mut Backoff,
+        stop: &CancellationToken,
+    ) -> Result<Ended, ConsumeError> {
+        // Those of another consumer come again.
+        self.aside.clear();
+        loop {
+            let due = self.aside.iter().map(|one| one.due_at).min();
+            let batch = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(Ended::Stopped),
+                () = backoff::until(due) => None,
+                batch = consumer.next_batch(&self.limits), if self.has_room() => match batch? {
+                    None if self.aside.is_empty() => return Ok(Ended::Idle),
+                    batch => batch,
+                },
+            };
+            let ended = match batch {
+                Some(batch) => {
+                    backoff.reset();
+                    self.counts.arrived(&batch);
+                    self.collect(consumer, batch, stop).await?
+                }
+                None => self.try_again(consumer, stop).await?,
+            };
+            if ended.is_break() {
+                return Ok(Ended::Stopped);
+            }
+        }
+    }
+}
+
+impl Collection<'_> {
+    /// One message always has room beside those that are aside.
+    fn has_room(&self) -> bool {
+        let bytes: usize = self.aside.iter().map(|one| one.dead.body.len()).sum();
+        self.aside.len() < self.limits.count && bytes < MAX_BYTES / 2
+    }
+
+    /// Stores a batch, and acknowledges what is stored.
+    async fn collect(
+        &mut self,
+        consumer: &Consumer,
+        batch: Batch,
+        stop: &CancellationToken,
+    ) -> Result<ControlFlow<()>, ConsumeError> {
+        let (messages, receipts): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         let dead: Vec<_> = messages.iter().map(|message| dead_letter(self.topology, message)).collect();
         let count = dead.len();
         warn!(
@@ -99,12 +169,73 @@ impl Settle for Collection<'_> {
             messages = count,
             "the broker dead-lettered {count} messages; see `dead-letter list`"
         );
-        self.store_all(&dead).await
+        let span = info_span!("batch", component = DEAD_LETTER_COLLECTOR, messages = count);
+        let Some(unstored) = self.store_all(&dead, stop).instrument(span).await else {
+            return Ok(ControlFlow::Break(()));
+        };
+        let (due_at, mut stored) = (Instant::now() + backoff::delay(1, rand::random()), Vec::new());
+        for (index, (dead, receipt)) in dead.into_iter().zip(receipts).enumerate() {
+            if unstored.contains(&index) {
+                self.aside.push(Aside { dead, receipt, failures: 1, due_at });
+            } else {
+                stored.push(receipt);
+            }
+        }
+        self.acknowledge(consumer, stored).await?;
+        Ok(ControlFlow::Continue(()))
     }
-}
 
-impl Collection<'_> {
-    /// Counts a stored portion. `opened` are its new dead letters.
+    async fn acknowledge(&self, consumer: &Consumer, stored: Vec<Receipt>) -> Result<(), ConsumeError> {
+        let acked = if self.aside.is_empty() {
+            match stored.into_iter().last() {
+                Some(last) => consumer.acknowledge_through(last).await,
+                None => Ok(()),
+            }
+        } else {
+            consumer.acknowledge_each(stored).await
+        };
+        self.counts.acked(acked)
+    }
+
+    /// Tries the messages again that are aside and due, one by one.
+    async fn try_again(
+        &mut self,
+        consumer: &Consumer,
+        stop: &CancellationToken,
+    ) -> Result<ControlFlow<()>, ConsumeError> {
+        let now = Instant::now();
+        let due: Vec<_> = self.aside.extract_if(.., |one| one.due_at <= now).collect();
+        for mut one in due {
+            let portion = std::slice::from_ref(&one.dead);
+            match self.store_one(portion, Patience::Brief, &SearchBudget::default(), stop).await {
+                None => return Ok(ControlFlow::Break(())),
+                Some(Ok(())) => {
+                    let acked = consumer.acknowledge_each(vec![one.receipt]).await;
+                    self.counts.acked(acked)?;
+                }
+                Some(Err(unstored)) => {
+                    self.report(&unstored);
+                    if let Unstored::Refused(error) = unstored
+                        && classify(&error) == Failure::Data
+                    {
+                        one.dead = without_context(one.dead);
+                    }
+                    one.failures += 1;
+                    one.due_at = Instant::now() + backoff::delay(one.failures, rand::random());
+                    self.aside.push(one);
+                }
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn report(&self, unstored: &Unstored) {
+        if let Unstored::Refused(error) = unstored {
+            retry::report_refusal(DEAD_LETTER_COLLECTOR, &self.collector.health, &refusal(error));
+        }
+    }
+
+    /// Counts a portion that is stored, of which these are dead letters now.
     fn measure(&self, portion: &[NewDeadLetter], began: Instant, opened: &[(Stage, Reason)]) {
         let (messages, traces) = (portion.len(), &self.collector.traces);
         let started = SystemTime::now() - began.elapsed();
@@ -122,50 +253,64 @@ impl Collection<'_> {
         }
     }
 
-    /// Stores all of them; those that the database refuses come after the others. `false` if stopped before that.
-    async fn store_all(&self, dead: &[NewDeadLetter]) -> bool {
-        let DeadLetterCollector { database, health, settings, .. } = self.collector;
-        let pepper = settings.contacts.suppression_pepper.expose_secret();
-        let recognition = Recognition { pepper, regions: self.regions, budget: &SearchBudget::default() };
-        let (mut portions, mut put_off, mut rounds) = (vec![dead], Vec::new(), Backoff::default());
-        // Many may be locked, and each try waits for the first of them.
-        let mut is_patient = true;
-        loop {
-            let Some(portion) = portions.pop() else {
-                if put_off.is_empty() {
-                    return true;
-                }
-                if !rounds.wait(self.stop).await {
-                    return false;
-                }
-                portions.append(&mut put_off);
-                continue;
-            };
-            let store = || {
-                let is_patient = std::mem::take(&mut is_patient);
-                database.unit(async move |conn| store(conn, recognition, portion, is_patient).await)
-            };
-            let began = Instant::now();
-            let stored = retry::until_judged(DEAD_LETTER_COLLECTOR, health, self.stop, store).await;
-            let Some(stored) = stored else { return false };
-            match stored {
-                Ok(Stored::All { unsearched, opened }) => {
-                    self.measure(portion, began, &opened);
-                    dead_letters::log_unsearched(DEAD_LETTER_COLLECTOR, unsearched);
-                }
-                Ok(Stored::TooMany) | Err(_) if portion.len() > 1 => {
-                    self.collector.metrics.failed_batches.add(Step::DeadLetter, 1);
-                    let (first, second) = portion.split_at(portion.len() / 2);
-                    portions.extend([second, first]);
-                }
-                Ok(Stored::TooMany) => put_off.push(portion),
-                Err(error) => {
-                    retry::report_refusal(DEAD_LETTER_COLLECTOR, health, &refusal(&error));
-                    put_off.push(portion);
-                }
+    /// Stores all of them but those whose places it returns. `None` if stopped before that.
+    async fn store_all(&self, dead: &[NewDeadLetter], stop: &CancellationToken) -> Option<HashSet<usize>> {
+        let budget = SearchBudget::default();
+        let (mut portions, mut unstored) = (Vec::new(), HashSet::new());
+        portions.push(0..dead.len());
+        // Many may be locked, and each try waits for the first that is.
+        let mut patience = Patience::Patient;
+        while let Some(places) = portions.pop() {
+            let Some(portion) = dead.get(places.clone()) else { continue };
+            let stored = self.store_one(portion, patience, &budget, stop).await?;
+            patience = Patience::Brief;
+            let Err(refused) = stored else { continue };
+            if portion.len() > 1 {
+                let middle = places.start + portion.len() / 2;
+                portions.extend([middle..places.end, places.start..middle]);
+            } else {
+                self.report(&refused);
+                unstored.insert(places.start);
             }
         }
+        Some(unstored)
     }
+
+    /// Stores these together, or nothing. `None` if stopped before that.
+    async fn store_one(
+        &self,
+        portion: &[NewDeadLetter],
+        patience: Patience,
+        budget: &SearchBudget,
+        stop: &CancellationToken,
+    ) -> Option<Result<(), Unstored>> {
+        let DeadLetterCollector { database, health, settings, metrics, .. } = self.collector;
+        let pepper = settings.contacts.suppression_pepper.expose_secret();
+        let recognition = Recognition { pepper, regions: self.regions, budget };
+        let store = || database.unit(async move |conn| store(conn, recognition, portion, patience).await);
+        let began = Instant::now();
+        let stored = retry::until_judged(DEAD_LETTER_COLLECTOR, health, stop, store).await?;
+        let unstored = match stored {
+            Ok(Stored::All { unsearched, opened }) => {
+                self.measure(portion, began, &opened);
+                dead_letters::log_unsearched(DEAD_LETTER_COLLECTOR, unsearched);
+                return Some(Ok(()));
+            }
+            Ok(Stored::TooMany) => Unstored::TooMany,
+            Err(error) => Unstored::Refused(error),
+        };
+        metrics.failed_batches.add(Step::DeadLetter, 1);
+        Some(Err(unstored))
+    }
+}
+
+/// How long a transaction waits for locks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// As long as anybody.
+    Patient,
+    /// A tenth of a second, and not at all for the open dead letters that messages have already: those stay as they are.
+    Brief,
 }
 
 /// What one transaction has stored.
@@ -176,15 +321,17 @@ enum Stored {
     TooMany,
 }
 
-/// Stores the messages whose event has not ended otherwise. `is_patient`: waits for locked dead letters;
-/// otherwise locked ones stay as they are.
+/// Stores the messages whose event has no other end.
 async fn store(
     conn: &mut PgConnection,
     recognition: Recognition<'_>,
     dead: &[NewDeadLetter],
-    is_patient: bool,
+    patience: Patience,
 ) -> Result<Stored, sqlx::Error> {
     let mut transaction = conn.begin().await?;
+    if patience == Patience::Brief {
+        transaction.execute("SET LOCAL lock_timeout = '100ms'").await?;
+    }
     let events: Vec<_> = dead.iter().filter_map(NewDeadLetter::event).collect();
     let ends = ledger::seen(&mut transaction, "", &events, &[]).await?.ends;
     let mut dead = dead_letters::without_ended(dead.to_vec(), &ends);
@@ -193,7 +340,7 @@ async fn store(
         transaction.rollback().await?;
         return Ok(Stored::TooMany);
     };
-    if !is_patient {
+    if patience == Patience::Brief {
         dead_letters::take_locked(&mut transaction, &mut dead).await?;
     }
     let replays: Vec<_> = dead.iter().filter_map(|new| Some((new.replay_of?, new.as_message()))).collect();
@@ -203,93 +350,4 @@ async fn store(
     dead_letters::insert(&mut transaction, &dead).await?;
     transaction.commit().await?;
     Ok(Stored::All { unsearched, opened: dead.iter().map(|new| (new.stage, new.reason)).collect() })
-}
-
-fn dead_letter(topology: &Topology, message: &Received) -> NewDeadLetter {
-    let death = Death::of(message);
-    let stage = if death.queue.as_deref() == Some(topology.webhook().as_str()) {
-        Stage::Webhook
-    } else {
-        Stage::Upsert
-    };
-    let text = match death.reason.as_deref() {
-        Some("delivery_limit") => "the broker delivered it too often without an ack (delivery limit)",
-        Some("expired") => "it expired in the queue",
-        Some("maxlen") => "the queue was full",
-        Some("rejected") => "a consumer other than contact-relay rejected it",
-        _ => "the broker gave no reason",
-    };
-    let fault = Fault::new(Reason::Broker, text);
-    let known = match stage {
-        // Not decoded: it may be here because decoding it crashed the process.
-        Stage::Upsert => fired::with_origin(&message.body, fault),
-        Stage::Webhook => with_origin(fault, &message.body),
-    };
-    let event_key = match stage {
-        Stage::Upsert => known.company.as_ref().and(known.event.as_ref()).map(EventRef::key),
-        Stage::Webhook => None,
-    };
-    NewDeadLetter {
-        company: known.company.map(|company| company.to_string()).unwrap_or_default(),
-        stage,
-        reason: known.reason,
-        message: known.message,
-        meaning: fired::meaning(&message.body),
-        body: message.body.clone(),
-        routing_key: message.routing_key.clone(),
-        properties: properties::to_text(&message.properties),
-        source: known.event.as_ref().map(|event| event.source().to_owned()),
-        event_id: known.event.as_ref().map(|event| event.id().to_owned()),
-        event_key,
-        trigger: known.trigger,
-        delivery_id: None,
-        endpoint_id: None,
-        attempts: 1,
-        replay_of: match stage {
-            Stage::Upsert => properties::replayed_dead_letter(&message.properties),
-            Stage::Webhook => None,
-        },
-        known_at: None,
-        is_blank: false,
-    }
-}
-
-/// Adds company, event and trigger of a message that this service published to the webhook queue.
-fn with_origin(fault: Fault, body: &[u8]) -> Fault {
-    let event: Value = serde_json::from_slice(body).unwrap_or_default();
-    let text = |pointer| event.pointer(pointer).and_then(Value::as_str);
-    let company = text("/data/contact/companyId").or_else(|| text("/data/company/id"));
-    let cause = text("/data/trigger/eventSource").zip(text("/data/trigger/eventId"));
-    Fault {
-        company: company.and_then(|id| CompanyId::new(id).ok()),
-        event: cause.and_then(|(source, id)| EventRef::new(source, id).ok()),
-        // Postgres refuses a zero byte, and the batch would be retried forever.
-        trigger: text("/data/trigger/name").filter(|name| !name.contains('\0')).map(str::to_owned),
-        ..fault
-    }
-}
-
-/// The most recent entry of the `x-death` header.
-#[derive(Default)]
-struct Death {
-    queue: Option<String>,
-    reason: Option<String>,
-}
-
-impl Death {
-    fn of(message: &Received) -> Self {
-        let headers = message.properties.headers().as_ref();
-        let deaths = headers.and_then(|headers| headers.inner().get("x-death"));
-        let Some(AMQPValue::FieldArray(deaths)) = deaths else { return Self::default() };
-        let Some(AMQPValue::FieldTable(latest)) = deaths.as_slice().first() else { return Self::default() };
-        Self { queue: text(latest, "queue"), reason: text(latest, "reason") }
-    }
-}
-
-fn text(table: &FieldTable, key: &str) -> Option<String> {
-    match table.inner().get(key)? {
-        AMQPValue::LongString(text) => Some(text.to_string()),
-        AMQPValue::ShortString(text) => Some(text.to_string()),
-        _ => None,
-    }
 }

@@ -5,10 +5,12 @@
 //! commits (`commit`). A multiple-ack acknowledges all messages up to the first unsettled one. The outbox relay then
 //! publishes the events. Nothing after the commit can lose an event.
 
+mod alone;
 mod assumed;
 mod commit;
 mod endpoints;
 mod intake;
+mod locked;
 mod measures;
 mod outcome;
 mod portion;

@@ -9,6 +9,7 @@ mod dead_letters;
 mod kills;
 mod long_outages;
 mod outages;
+mod parked;
 mod rows;
 mod shutdown;
 mod takeovers;

@@ -1,11 +1,20 @@
 //! What a transaction takes for granted about its messages. Each question to the database costs a round trip, and the statement
 //! that inserts notices a wrong assumption before it inserts anything.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 /// The largest batch for which one statement is tried first. In a larger one somebody is known nearly always, and a round trip
 /// costs each of its messages little.
 const FEW: usize = 4;
+
+/// How long it is remembered that somebody kept a row locked.
+const WARY: Duration = Duration::from_secs(10);
 
 /// What is taken for granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +42,7 @@ impl Assumed {
 pub struct Experience {
     has_known_people: AtomicBool,
     has_ended_events: AtomicBool,
+    locked_at: Mutex<Option<Instant>>,
 }
 
 impl Experience {
@@ -47,6 +57,18 @@ impl Experience {
         } else {
             Assumed::NewEvents
         }
+    }
+
+    /// Whether somebody kept a row locked a short time ago. Who keeps rows of one company locked must not make the batches of
+    /// all others wait, one after the other.
+    pub(super) fn is_wary(&self, now: Instant) -> bool {
+        let locked_at = *self.locked_at.lock().unwrap_or_else(PoisonError::into_inner);
+        locked_at.is_some_and(|at| now.saturating_duration_since(at) < WARY)
+    }
+
+    /// Somebody keeps a row locked.
+    pub(super) fn met_lock(&self, now: Instant) {
+        *self.locked_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 
     /// Whether somebody in a batch had a contact.
@@ -95,5 +117,13 @@ mod tests {
     fn each_wrong_assumption_leads_to_a_smaller_one() {
         assert_eq!(Assumed::NewPeople.less(), Assumed::NewEvents);
         assert_eq!(Assumed::NewEvents.less(), Assumed::Nothing);
+    }
+
+    #[test]
+    fn lock_is_remembered_for_ten_seconds() {
+        let (experience, now) = (Experience::default(), Instant::now());
+        assert!(!experience.is_wary(now));
+        experience.met_lock(now);
+        assert!(experience.is_wary(now + Duration::from_secs(9)) && !experience.is_wary(now + WARY));
     }
 }

@@ -1,49 +1,50 @@
 //! Retries the transaction of a batch until it commits.
 //!
-//! If the database refuses a batch because of what it contains or needs, the batch is halved until the message at
-//! fault is alone. In the end, that message becomes a dead letter, and its neighbors go on (`portion`). If the
-//! database is unreachable, the batch waits and resumes with one message.
+//! If the database refuses a batch because of what it contains or needs, the messages in question leave it: they are found by
+//! their locks, or the batch is halved until one is alone. Such a message becomes a dead letter, or is parked and tried again later,
+//! alone; its neighbors go on (`portion`). If the database is unreachable, the batch waits and resumes with one message.
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
+use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info};
 
 use super::{
+    locked,
     portion::{self, Portion, Step},
     refused::Refused,
     round::Round,
     spans,
     transaction::{self, Effects, Patience},
-    triage::{self, Triage, Triaged},
+    triage::Triaged,
     worker::UpsertWorker,
 };
 use crate::{
-    amqp::Received,
-    domain::{
-        event::body_hash,
-        fault::{Fault, Reason},
-    },
+    domain::fault::Reason,
     metrics,
-    postgres::{dead_letters::SearchBudget, suspects},
+    postgres::dead_letters::SearchBudget,
     telemetry::chain,
-    workers::{
-        backoff::Backoff,
-        retry::{self, DatabaseWait},
-    },
+    workers::retry::{self, DatabaseWait},
 };
-
-/// How often a message may be started alone before it becomes a dead letter.
-const MAX_STARTS: i32 = 5;
 
 /// How a health report about a message that was set aside begins.
 const SET_ASIDE: &str = "set aside a message: ";
 
-/// Maximum time to clear a count while the worker stops, because it must stop even if the database is unreachable.
-const CLEAR_TIMEOUT: Duration = Duration::from_secs(2);
+/// A message that a transaction takes.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every message is new; a box would cost each an allocation"
+)]
+pub(super) enum Job {
+    /// It was not tried yet.
+    New(Triaged),
+    /// It was parked.
+    Again(Portion),
+}
 
 /// Commits one batch.
 pub(super) struct Committer {
@@ -51,22 +52,37 @@ pub(super) struct Committer {
     pub(super) stop: CancellationToken,
 }
 
+/// The state of a batch.
+struct Progress<'a> {
+    round: Round,
+    wait: DatabaseWait<'a>,
+    budget: SearchBudget,
+    patience: Patience,
+    /// A refusal was reported.
+    is_reported: bool,
+}
+
 impl Committer {
-    /// Commits an outcome for every message. `false`: the process is stopping, and the messages are requeued.
-    pub(super) async fn settle(self, messages: Vec<Triaged>) -> bool {
-        let mut portion = Portion { accepted: Vec::with_capacity(messages.len()), ..Portion::default() };
-        for message in messages {
-            match message {
-                Triaged::Accepted(accepted) => portion.accepted.push(accepted),
-                Triaged::Rejected(dead) => portion.rejected.push(dead),
-                Triaged::Suspect(suspect) => {
-                    if !self.commit_alone(suspect).await {
-                        return false;
-                    }
-                }
+    /// Commits an outcome for every message but those that it returns: they are parked. `None`: the process is stopping, and
+    /// the messages go back to the queue.
+    pub(super) async fn settle(self, jobs: Vec<(u64, Job)>) -> Option<Vec<Portion>> {
+        let mut portion = Portion { accepted: Vec::with_capacity(jobs.len()), ..Portion::default() };
+        let mut again = Vec::new();
+        for (number, job) in jobs {
+            match job {
+                Job::New(Triaged::Suspect(suspect)) => return self.commit_suspect(number, suspect).await,
+                Job::New(triaged) => portion.add(number, triaged),
+                Job::Again(parked) => again.push(parked),
             }
         }
-        self.commit(portion).await
+        if again.is_empty() {
+            let patience = Patience::of_new(self.worker.experience.is_wary(Instant::now()));
+            return self.commit(Round::of(portion), patience, Vec::new()).await;
+        }
+        match again.iter().find_map(|parked| parked.suspect) {
+            Some(hash) => self.commit_suspect_again(&hash, again).await,
+            None => self.commit_again(again).await,
+        }
     }
 
     /// Hands over what is committed. If its takers are gone, because the process is ending, another process takes
@@ -79,76 +95,166 @@ impl Committer {
         self.worker.relay.hand_over(events);
     }
 
-    /// Commits every message of the batch, and hands over the resulting effects. `false` if stopped before that.
-    async fn commit(&self, portion: Portion) -> bool {
+    /// Commits every message of the batch but those that it returns, and hands over what that leaves to do. `None` if stopped
+    /// before that. Those that are `blocked` need a row that is known to be locked.
+    pub(super) async fn commit(
+        &self,
+        round: Round,
+        patience: Patience,
+        blocked: Vec<Portion>,
+    ) -> Option<Vec<Portion>> {
         let UpsertWorker { name, health, set_aside, .. } = self.worker.as_ref();
-        let mut wait = DatabaseWait::new(name, health);
-        let (mut round, mut rounds) = (Round::of(portion), Backoff::default());
-        // Many rows may be locked, and each try waits for the first of them.
-        let mut is_patient = true;
+        let wait = DatabaseWait::new(name, health);
         let budget = SearchBudget::default();
-        loop {
-            let Some((mut portion, is_known)) = round.next(set_aside) else {
-                if round.is_over() {
-                    return true;
-                }
-                if !rounds.wait(&self.stop).await {
-                    return false;
-                }
-                round.begin();
-                continue;
-            };
-            let patience = Patience::of(is_patient, is_known);
-            let (lookups, began) = (budget.left(), SystemTime::now());
-            let refused = match transaction::apply(&self.worker, portion.messages(), patience, &budget).await
-            {
-                Ok(effects) => {
-                    wait.recovered();
-                    self.committed(&portion, effects.dead_letters);
-                    spans::end(&self.worker.traces, portion, &effects, began);
-                    self.hand_over(effects);
-                    continue;
-                }
-                Err(refused) => refused,
-            };
-            self.worker.metrics.failed_batches.add(metrics::Step::Upsert, 1);
-            if refused.waits_for_repair() && !std::mem::replace(&mut round.is_reported, true) {
-                retry::report_refusal(name, health, &chain(&refused));
-            }
-            let is_locked = matches!(refused, Refused::Locked(_));
-            is_patient &= !is_locked;
-            match self.next(&refused, &mut portion, is_known) {
-                Step::Again => round.push(portion),
-                Step::Halve => round.extend(portion.halved()),
-                Step::PutOff => {
-                    if is_locked && !is_known {
-                        round.put_off_others(portion.causes(set_aside));
-                    }
-                    round.put_off(portion);
-                }
-                Step::Reject => round.push(portion.rejected(Reason::EventInvalid, &refused.to_string())),
-                Step::SetAside => round.push(self.given_up(portion, &refused)),
-                Step::Wait => {
-                    budget.restore(lookups);
-                    round.extend(portion.with_probe());
-                    if !wait.failed(&chain(&refused), &self.stop).await {
-                        return false;
-                    }
-                }
+        let mut progress = Progress { round, wait, budget, patience, is_reported: false };
+        for portion in blocked {
+            self.blocked(&mut progress, portion);
+        }
+        while let Some((portion, is_known)) = progress.round.next(set_aside) {
+            if !self.attempt(&mut progress, portion, is_known).await {
+                return None;
             }
         }
+        Some(progress.round.into_parked())
+    }
+
+    /// Tries a portion once. `false` if stopped while it waited for the database.
+    async fn attempt(&self, progress: &mut Progress<'_>, portion: Portion, is_known: bool) -> bool {
+        let patience = if is_known { Patience::Least } else { progress.patience };
+        let (lookups, began) = (progress.budget.left(), SystemTime::now());
+        let applied = transaction::apply(&self.worker, portion.messages(), patience, &progress.budget);
+        let refused = match applied.await {
+            Ok(effects) => {
+                progress.wait.recovered();
+                self.committed(&portion, effects.dead_letters);
+                spans::end(&self.worker.traces, portion, &effects, began);
+                self.hand_over(effects);
+                return true;
+            }
+            Err(refused) => refused,
+        };
+        self.worker.metrics.failed_batches.add(metrics::Step::Upsert, 1);
+        let portions = self.refused(progress, portion, refused, is_known);
+        let Some((portions, refused)) = portions else { return true };
+        progress.budget.restore(lookups);
+        progress.round.extend(portions);
+        progress.wait.failed(&chain(&refused), &self.stop).await
+    }
+
+    /// Decides about a portion that was refused. Returns it if it waits for the database.
+    fn refused(
+        &self,
+        progress: &mut Progress<'_>,
+        mut portion: Portion,
+        mut refused: Refused,
+        is_known: bool,
+    ) -> Option<(Vec<Portion>, Refused)> {
+        let UpsertWorker { name, health, set_aside, experience, .. } = self.worker.as_ref();
+        if refused.waits_for_repair() && !std::mem::replace(&mut progress.is_reported, true) {
+            retry::report_refusal(name, health, &chain(&refused));
+        }
+        portion.note_culprits(&mut refused);
+        let is_locked = matches!(refused, Refused::Locked { .. });
+        let is_patient = progress.patience == Patience::Patient && !is_known;
+        if is_locked {
+            experience.met_lock(Instant::now());
+            progress.patience = Patience::Brief;
+        }
+        let round = &mut progress.round;
+        match self.next(&refused, &mut portion, is_known, is_patient) {
+            Step::Again => round.push(portion),
+            Step::Part => {
+                if let Refused::Locked { blocked, .. } = refused {
+                    let parts = portion.part(blocked);
+                    round.push(portion);
+                    for part in parts {
+                        self.blocked(progress, part);
+                    }
+                }
+            }
+            Step::Expel => {
+                if let Refused::Panicked(index) = refused {
+                    let expelled = portion.expel(index);
+                    error!(
+                        component = name,
+                        "{name} panicked while it applied a message, which becomes a dead letter"
+                    );
+                    round.extend([portion, expelled]);
+                }
+            }
+            Step::Halve => round.extend(portion.halved()),
+            Step::PutOff => {
+                if is_locked && !is_known {
+                    round.park_others(portion.blamed(set_aside));
+                }
+                round.park(portion);
+            }
+            Step::Reject => round.push(portion.rejected(Reason::EventInvalid, &refused.to_string())),
+            Step::SetAside => round.push(self.given_up(portion, &refused)),
+            Step::Wait => return Some((portion.with_probe(), refused)),
+        }
+        None
+    }
+
+    /// Decides about a single message that needs a row which is known to be locked.
+    fn blocked(&self, progress: &mut Progress<'_>, mut portion: Portion) {
+        let UpsertWorker { name, health, set_aside, experience, .. } = self.worker.as_ref();
+        let now = Instant::now();
+        experience.met_lock(now);
+        let refused = Refused::locked();
+        if !std::mem::replace(&mut progress.is_reported, true) {
+            retry::report_refusal(name, health, &chain(&refused));
+        }
+        let is_known = portion.causes(set_aside).any(|cause| set_aside.has_given_up(cause, now));
+        match self.next(&refused, &mut portion, is_known, false) {
+            Step::SetAside => progress.round.push(self.given_up(portion, &refused)),
+            _ => progress.round.park(portion),
+        }
+    }
+
+    /// Tries parked messages again. One question finds those whose rows are still locked. Before a message is set aside, it waits
+    /// for them: it may only have met others who kept them for a short time.
+    pub(super) async fn commit_again(&self, parked: Vec<Portion>) -> Option<Vec<Portion>> {
+        let UpsertWorker { set_aside, database, .. } = self.worker.as_ref();
+        let now = Instant::now();
+        let is_asked = |one: &Portion| {
+            let is_known = one.causes(set_aside).any(|cause| set_aside.has_given_up(cause, now));
+            !one.accepted.is_empty() && !one.is_at_last_try(is_known)
+        };
+        let (asked, mut tried): (Vec<_>, Vec<_>) = parked.into_iter().partition(is_asked);
+        let mut blocked = Vec::new();
+        if asked.len() > 1 {
+            let accepted: Vec<_> = asked.iter().flat_map(|one| &one.accepted).collect();
+            let lanes: Vec<_> = asked.iter().map(|one| one.lanes.clone()).collect();
+            let find =
+                async |conn: &mut PgConnection| locked::find(&self.worker, conn, &accepted, &lanes).await;
+            // If the database does not answer, they are tried.
+            blocked = database.unit(find).await.unwrap_or_default();
+        }
+        let (mut still, mut blocked) = (Vec::new(), blocked.into_iter().peekable());
+        for (index, mut portion) in asked.into_iter().enumerate() {
+            match blocked.next_if(|one| one.index == index) {
+                Some(found) => {
+                    portion.blame(found);
+                    still.push(portion);
+                }
+                None => tried.push(portion),
+            }
+        }
+        tried.sort_unstable_by_key(Portion::number);
+        self.commit(Round::again(tried), Patience::Brief, still).await
     }
 
     /// The message as a dead letter. Others that name the same need less patience from now on.
     fn given_up(&self, portion: Portion, refused: &Refused) -> Portion {
         let set_aside = &self.worker.set_aside;
-        let causes: Vec<_> = portion.causes(set_aside).collect();
+        let causes = portion.blamed(set_aside);
         set_aside.give_up(&causes, Instant::now());
         portion.set_aside(refused, causes)
     }
 
     /// What happens to a portion that was refused.
-    fn next(&self, refused: &Refused, portion: &mut Portion, is_known: bool) -> Step {
+    fn next(&self, refused: &Refused, portion: &mut Portion, is_known: bool, is_patient: bool) -> Step {
         let (UpsertWorker { name, set_aside, .. }, now) = (self.worker.as_ref(), Instant::now());
         portion.refusals += u32::from(refused.concerns_messages());
         if let Refused::Discarded(replays) = refused {
@@ -167,7 +273,7 @@ impl Committer {
                 }
             }
         };
-        let step = portion::next(refused, &portion.facts(is_known), may_set_aside);
+        let step = portion::next(refused, &portion.facts(is_known, is_patient), may_set_aside);
         portion.admission = admission.or(portion.admission);
         debug!(component = name, error = chain(refused), ?step, "the database refused a portion");
         step
@@ -185,7 +291,7 @@ impl Committer {
                 set_aside.withdraw(admission);
             }
         } else if let Some(why) = &portion.set_aside {
-            let company = portion.rejected.first().map(|dead| dead.company.as_str());
+            let company = portion.rejected.first().map(|one| one.dead.company.as_str());
             error!(
                 component = name,
                 company.id = company,
@@ -201,57 +307,6 @@ impl Committer {
             health.failing(name, format!("{SET_ASIDE}{why}"));
         } else if health.recovered(name, SET_ASIDE) {
             info!(component = name, "{name} has applied messages since it set one aside");
-        }
-    }
-
-    /// Commits a message that has been delivered too often. Each start is counted before it begins, so the count
-    /// of a message that ends the process grows.
-    async fn commit_alone(&self, message: Received) -> bool {
-        let hash = body_hash(&message.body);
-        let Some(starts) = self.count_start(&hash).await else { return false };
-        let triaged = if starts > MAX_STARTS {
-            let text = format!("the process ended {MAX_STARTS} times while it worked on this message alone");
-            Triaged::Rejected(triage::undecoded(&message, Fault::new(Reason::CrashLoop, text)))
-        } else {
-            let mut triage = Triage::of(&self.worker);
-            let triaged = triage.decide(message, self.worker.presence.now());
-            triage.report();
-            triaged
-        };
-        let mut portion = Portion::default();
-        match triaged {
-            Triaged::Accepted(accepted) => portion.accepted.push(accepted),
-            Triaged::Rejected(dead) => portion.rejected.push(dead),
-            Triaged::Suspect(_) => {}
-        }
-        let committed = self.commit(portion).await;
-        // Even if stopped before the commit: this start did not end the process.
-        self.clear_starts(&hash).await;
-        committed
-    }
-
-    async fn count_start(&self, hash: &[u8]) -> Option<i32> {
-        let UpsertWorker { database, health, name, .. } = self.worker.as_ref();
-        let count = || database.unit(async move |conn| suspects::begin(conn, hash).await);
-        retry::until_answered(name, health, &self.stop, count).await
-    }
-
-    async fn clear_starts(&self, hash: &[u8]) {
-        let UpsertWorker { database, health, name, .. } = self.worker.as_ref();
-        let clear = || database.unit(async move |conn| suspects::clear(conn, hash).await);
-        let cleared = match retry::until_judged(name, health, &self.stop, clear).await {
-            Some(cleared) => cleared,
-            // Best effort: a leftover count matters only if the same message is redelivered.
-            None => tokio::time::timeout(CLEAR_TIMEOUT, clear()).await.unwrap_or_else(|_| {
-                warn!(
-                    component = name,
-                    "{name} stops without clearing the count of a message that it has processed"
-                );
-                Ok(())
-            }),
-        };
-        if let Err(error) = cleared {
-            retry::report_failure(name, health, &chain(&error));
         }
     }
 }

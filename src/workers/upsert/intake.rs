@@ -3,24 +3,29 @@
 //! The next messages are decoded while transactions run. Nothing waits for a full batch: a single message starts its
 //! transaction at once, and under load messages gather until a transaction ends.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info_span};
 
 use super::{
-    commit::Committer,
+    commit::{Committer, Job},
     measures::Watched,
+    portion::Portion,
     triage::{Triage, Triaged},
-    window::{Arrival, Limits, MAX_RUNNING, Taken, Ticket, Window},
+    window::{Ack, Arrival, Bounds, Limits, MAX_RUNNING, Parked, Taken, Ticket, Window},
     worker::UpsertWorker,
 };
 use crate::{
     amqp::{BatchLimits, ConsumeError, Consumer, Receipt, Received},
     metrics::Queue,
     workers::{
-        backoff::Backoff,
+        backoff::{self, Backoff},
         consumption::{Counts, Ended, Work},
     },
 };
@@ -35,8 +40,14 @@ const MAX_STEPS: usize = 2000;
 /// Messages that are decoded before the intake looks whether a transaction has ended.
 const MAX_DECODED: usize = 64;
 
-/// A transaction that ended, and whether its messages are settled.
-type Done = Result<(Ticket, bool), JoinError>;
+/// Maximum number of parked messages that are tried again together, each in a transaction of its own.
+const MAX_RETRIED: usize = 32;
+
+/// How often the intake looks at parked messages that are due, but wait for others.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A transaction that ended, and the messages that it has parked; `None` if it has not settled the others.
+type Done = Result<(Ticket, Option<Vec<Portion>>), JoinError>;
 
 /// The messages that one consumer has received and not acknowledged, and their transactions.
 pub(super) struct Intake {
@@ -44,15 +55,22 @@ pub(super) struct Intake {
     triage: Triage,
     /// Messages that have arrived and are not decoded.
     arrived: VecDeque<(Received, Receipt)>,
-    window: Window<Triaged, Receipt>,
-    running: JoinSet<(Ticket, bool)>,
+    window: Window<Job, Receipt>,
+    running: JoinSet<(Ticket, Option<Vec<Portion>>)>,
     limits: Limits,
+    bounds: Bounds,
     watched: Watched,
 }
 
-/// How many messages the broker sends: the next batch gathers while others are in the database.
+/// How many messages the broker hands out: the next batch gathers while others are in the database, and what is held leaves
+/// room for them.
 pub(super) const fn prefetch(batch_size: usize) -> usize {
-    (MAX_RUNNING + 1) * batch_size
+    (MAX_RUNNING + 1) * batch_size + max_held(batch_size)
+}
+
+/// How many messages are held that are parked, or wait for those.
+const fn max_held(batch_size: usize) -> usize {
+    2 * batch_size
 }
 
 impl Work for Intake {
@@ -65,14 +83,15 @@ impl Work for Intake {
         let mut ended = self.consume(consumer, backoff, stop).await;
         // A transaction is never abandoned. If the consumer is lost, its messages are redelivered and found applied.
         while let Some(done) = self.running.join_next().await {
-            if let Some(last) = self.settle(done)
-                && ended.is_ok()
-                && let Err(lost) = self.counts().acked(consumer.acknowledge_through(last).await)
+            let acks = self.settle(done);
+            if ended.is_ok()
+                && let Err(lost) = self.send(consumer, acks).await
             {
                 ended = Err(lost);
             }
         }
-        self.window = Window::default();
+        // What is parked goes back to the queue.
+        self.window = Window::new(self.bounds);
         self.arrived.clear();
         self.watched.note(&self.window);
         ended
@@ -82,10 +101,17 @@ impl Work for Intake {
 impl Intake {
     pub(super) fn new(worker: Arc<UpsertWorker>) -> Self {
         let upsert = &worker.settings.upsert;
+        // The rest is for what can go on.
+        let bounds = Bounds {
+            messages: max_held(upsert.batch_size),
+            bytes: worker.settings.amqp.prefetch_bytes / 4,
+            decoded: upsert.decoded_bytes / 2,
+        };
         Self {
             triage: Triage::of(&worker),
             arrived: VecDeque::new(),
-            window: Window::default(),
+            window: Window::new(bounds),
+            bounds,
             running: JoinSet::new(),
             watched: Watched::new(&worker.metrics, upsert.decoded_bytes),
             limits: Limits { messages: upsert.batch_size, bytes: upsert.batch_bytes, steps: MAX_STEPS },
@@ -103,13 +129,15 @@ impl Intake {
             self.decode();
             self.start(consumer, stop).await?;
             self.watched.note(&self.window);
-            // If a transaction can start, it gets everything that has arrived.
+            let due = self.window.next_due().map(|due_at| due_at.max(Instant::now() + LOOK));
+            // What has arrived goes into one transaction if one can start.
             let count = if self.window.is_free() { self.limits.messages } else { MAX_DECODED };
             let arriving = BatchLimits { count, bytes: self.limits.bytes };
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(Ended::Stopped),
                 Some(done) = self.running.join_next() => self.acknowledge(consumer, done).await?,
+                () = backoff::until(due) => {}
                 batch = consumer.next_batch(&arriving), if self.has_room() => match batch? {
                     Some(batch) => {
                         backoff.reset();
@@ -143,7 +171,7 @@ impl Intake {
                 self.triage.decide(message, self.worker.presence.now())
             };
             let demand = self.triage.demand(&content);
-            self.window.push(Arrival { content, receipt, demand });
+            self.window.push(Arrival { content: Job::New(content), receipt, demand });
         }
         self.triage.report();
     }
@@ -151,7 +179,7 @@ impl Intake {
     /// Starts every transaction that can start.
     async fn start(&mut self, consumer: &Consumer, stop: &CancellationToken) -> Result<(), ConsumeError> {
         while !stop.is_cancelled()
-            && let Some(Taken { ticket, contents, alone }) = self.window.take(&self.limits)
+            && let Some(Taken { ticket, contents, alone }) = self.take()
         {
             let committer = Committer { worker: Arc::clone(&self.worker), stop: stop.clone() };
             let span = info_span!("batch", component = self.worker.name, messages = contents.len());
@@ -165,18 +193,41 @@ impl Intake {
         Ok(())
     }
 
-    async fn acknowledge(&mut self, consumer: &Consumer, done: Done) -> Result<(), ConsumeError> {
-        match self.settle(done) {
-            Some(last) => self.counts().acked(consumer.acknowledge_through(last).await),
-            None => Ok(()),
-        }
+    fn take(&mut self) -> Option<Taken<Job>> {
+        let now = Instant::now();
+        let few = Limits { messages: MAX_RETRIED, ..self.limits };
+        self.window.retry(&few, now).or_else(|| self.window.take(&self.limits, now))
     }
 
-    /// The receipt of the last message that can be acknowledged now.
-    fn settle(&mut self, done: Done) -> Option<Receipt> {
+    async fn acknowledge(&mut self, consumer: &Consumer, done: Done) -> Result<(), ConsumeError> {
+        let acks = self.settle(done);
+        self.send(consumer, acks).await
+    }
+
+    async fn send(&self, consumer: &Consumer, acks: Vec<Ack<Receipt>>) -> Result<(), ConsumeError> {
+        let mut singly = Vec::new();
+        for ack in acks {
+            match ack {
+                Ack::One(receipt) => singly.push(receipt),
+                Ack::Through(last) => self.counts().acked(consumer.acknowledge_through(last).await)?,
+            }
+        }
+        self.counts().acked(consumer.acknowledge_each(singly).await)
+    }
+
+    /// What can be acknowledged now.
+    fn settle(&mut self, done: Done) -> Vec<Ack<Receipt>> {
         match done {
-            Ok((ticket, is_settled)) => is_settled.then(|| self.window.settle(ticket)).flatten(),
-            // A panic ends this task as well; the process restarts, and its messages are redelivered.
+            Ok((ticket, Some(parked))) => {
+                let now = Instant::now();
+                let parked = parked.into_iter().filter_map(|portion| {
+                    let due_at = now + backoff::delay(portion.refusals, rand::random());
+                    Some(Parked { number: portion.number()?, content: Job::Again(portion), due_at })
+                });
+                self.window.settle(ticket, parked.collect())
+            }
+            Ok((_, None)) => Vec::new(),
+            // A panic ends this task as well; the process restarts, and its messages come back.
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         }
     }

@@ -1,5 +1,7 @@
 //! What a batch does: loads what its events can touch, and runs them in memory.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use secrecy::ExposeSecret as _;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -8,7 +10,7 @@ use uuid::Uuid;
 use super::{
     assumed::Assumed,
     refused::Refused,
-    triage::{self, Accepted},
+    triage::{self, Accepted, Rejected},
     worker::UpsertWorker,
 };
 use crate::{
@@ -37,7 +39,7 @@ use crate::{
 pub(super) struct Messages<'a> {
     /// In the order of arrival.
     pub(super) accepted: &'a [Accepted],
-    pub(super) rejected: &'a [NewDeadLetter],
+    pub(super) rejected: &'a [Rejected],
 }
 
 impl<'a> Messages<'a> {
@@ -49,7 +51,8 @@ impl<'a> Messages<'a> {
     /// Those that replay a dead letter, with its id.
     pub(super) fn replays(self) -> Vec<(Uuid, Message<'a>)> {
         let accepted = self.accepted.iter().filter_map(|one| Some((one.replay_of?, one.as_message())));
-        let rejected = self.rejected.iter().filter_map(|one| Some((one.replay_of?, one.as_message())));
+        let rejected = self.rejected.iter().map(|one| &one.dead);
+        let rejected = rejected.filter_map(|one| Some((one.replay_of?, one.as_message())));
         accepted.chain(rejected).collect()
     }
 }
@@ -75,13 +78,14 @@ pub(super) async fn load<'a>(
 ) -> Result<Loaded<'a>, sqlx::Error> {
     let Messages { accepted, rejected } = messages;
     let identifiers = identifiers(accepted);
+    let rejected = rejected.iter().map(|one| &one.dead);
     let mut loaded = Loaded::default();
     if assumed != Assumed::NewPeople && !identifiers.is_empty() {
         loaded.contacts = directory::load(conn, &identifiers).await?;
         worker.experience.found_people(!loaded.contacts.is_empty());
     }
     let events = accepted.iter().map(Accepted::event);
-    let events: Vec<EventKey<'a>> = events.chain(rejected.iter().filter_map(NewDeadLetter::event)).collect();
+    let events: Vec<EventKey<'a>> = events.chain(rejected.filter_map(NewDeadLetter::event)).collect();
     let looks = assumed == Assumed::Nothing;
     if looks && !events.is_empty() {
         // The contacts are locked, so an erasure that was running has finished.
@@ -96,8 +100,11 @@ pub(super) async fn load<'a>(
 }
 
 /// All identifiers, in the one lock order of all workers.
-fn identifiers(accepted: &[Accepted]) -> Vec<(CompanyId, Identifier)> {
-    let mut identifiers = Vec::with_capacity(2 * accepted.len());
+pub(super) fn identifiers<'a>(
+    accepted: impl IntoIterator<Item = &'a Accepted>,
+) -> Vec<(CompanyId, Identifier)> {
+    let accepted = accepted.into_iter();
+    let mut identifiers = Vec::with_capacity(2 * accepted.size_hint().0);
     for one in accepted {
         let company = &one.plan.event.company;
         identifiers.extend(one.identifiers.iter().map(|identifier| (company.clone(), identifier.clone())));
@@ -158,7 +165,7 @@ impl Outcome<'_> {
 /// on its own.
 ///
 /// # Errors
-/// When the runs together are too large.
+/// When the runs would become too large together, or one of them panics.
 pub(super) fn run_all<'a>(
     worker: &UpsertWorker,
     loaded: Loaded<'a>,
@@ -173,7 +180,7 @@ pub(super) fn run_all<'a>(
     let (mut refused, mut changed, mut resolved) = (Vec::new(), Vec::new(), Vec::new());
     let mut rendered = 0;
     ends.reserve(accepted.len());
-    for one in accepted {
+    for (index, one) in accepted.iter().enumerate() {
         let (event, before) = (one.event(), ends.get(&one.event()).copied());
         let is_late = !erased.is_empty() && names_erased(one, &erased);
         match before {
@@ -187,7 +194,7 @@ pub(super) fn run_all<'a>(
                 let end = if is_late {
                     End::Erased
                 } else {
-                    match run(one.firing(), &mut contacts, &deployment, || ContactId(Uuid::now_v7())) {
+                    match run_one(one, index, &mut contacts, &deployment)? {
                         Ok(run) => {
                             rendered += run.size();
                             if rendered > worker.settings.upsert.rendered_bytes && !runs.is_empty() {
@@ -210,7 +217,7 @@ pub(super) fn run_all<'a>(
             resolved.push(one.as_message());
         }
     }
-    let mut dead = messages.rejected.to_vec();
+    let mut dead: Vec<_> = messages.rejected.iter().map(|one| one.dead.clone()).collect();
     dead.extend(
         refused.iter().map(|(one, refusal)| triage::dead_letter(&one.message, refusal.fault(&one.plan))),
     );
@@ -218,6 +225,17 @@ pub(super) fn run_all<'a>(
     let dead = dead_letters::without_ended(dead, &ends);
     let contacts = contacts.into_changes();
     Ok(Outcome { runs, proofs, refused, contacts, dead, ends, resolved, unseen, identifiers })
+}
+
+/// Runs one event. After a panic, nobody may use what that leaves of the contacts.
+fn run_one<'a>(
+    one: &'a Accepted,
+    index: usize,
+    contacts: &mut Directory,
+    deployment: &Deployment<'_>,
+) -> Result<Result<Run<'a>, Refusal>, Refused> {
+    let run = || run(one.firing(), contacts, deployment, || ContactId(Uuid::now_v7()));
+    catch_unwind(AssertUnwindSafe(run)).map_err(|_| Refused::Panicked(index))
 }
 
 fn deployment(worker: &UpsertWorker) -> Deployment<'_> {

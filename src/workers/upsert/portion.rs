@@ -7,13 +7,13 @@ use uuid::Uuid;
 
 use super::{
     outcome::Messages,
-    refused::Refused,
+    refused::{Blocked, Refused},
     set_aside::{Admission, Cause, Mark, SetAside},
-    triage::{self, Accepted},
+    triage::{self, Accepted, Rejected, Triaged},
 };
 use crate::{
-    domain::fault::Reason,
-    postgres::dead_letters::{NewDeadLetter, Replay},
+    domain::{event::Key, fault::Reason},
+    postgres::dead_letters::Replay,
     workers::retry::MAX_FAST_RACES,
 };
 
@@ -29,7 +29,7 @@ const MAX_PATIENT_TRIES: u32 = 12;
 #[derive(Default)]
 pub(super) struct Portion {
     pub(super) accepted: Vec<Accepted>,
-    pub(super) rejected: Vec<NewDeadLetter>,
+    pub(super) rejected: Vec<Rejected>,
     /// How often the database has refused it, apart from outages and locked tables.
     pub(super) refusals: u32,
     /// When it, or what it is a part of, was first tried.
@@ -40,6 +40,12 @@ pub(super) struct Portion {
     pub(super) causes: Vec<Cause>,
     /// It was set aside without proof that others are accepted.
     pub(super) admission: Option<Admission>,
+    /// What its message names that somebody keeps locked, as far as that is known.
+    pub(super) culprits: Vec<Cause>,
+    /// The lanes among that.
+    pub(super) lanes: Vec<Key>,
+    /// The hash of its message, if that may end the process.
+    pub(super) suspect: Option<[u8; 32]>,
 }
 
 /// What a decision about a portion depends on.
@@ -51,6 +57,8 @@ pub(super) struct Facts {
     pub(super) refusals: u32,
     /// Others with the same causes were given up a short time ago.
     pub(super) is_known: bool,
+    /// It was tried patiently, and so without looking which lanes it needs.
+    pub(super) is_patient: bool,
 }
 
 /// What happens to a portion that the database has refused.
@@ -58,9 +66,13 @@ pub(super) struct Facts {
 pub(super) enum Step {
     /// It is tried again at once.
     Again,
+    /// The message that panicked becomes a dead letter, and the others are tried again.
+    Expel,
+    /// The messages that need a locked row leave it, and the others are tried again.
+    Part,
     /// It is halved, to find the message that is refused, or because it is too large.
     Halve,
-    /// Its only message is tried again after its neighbors and a wait.
+    /// Its only message is parked, and tried again later.
     PutOff,
     /// Its only message becomes a dead letter, because of what it contains.
     Reject,
@@ -72,33 +84,104 @@ pub(super) enum Step {
 
 /// What happens next. `may_set_aside` is asked only about a message that would be set aside.
 pub(super) fn next(refused: &Refused, facts: &Facts, may_set_aside: impl FnOnce() -> bool) -> Step {
+    let is_several = facts.accepted + facts.rejected > 1;
     let tries = match refused {
         Refused::Systemic(_) | Refused::TableLocked => return Step::Wait,
         Refused::Discarded(_) | Refused::Seen => return Step::Again,
+        Refused::Panicked(_) => return Step::Expel,
         Refused::TooLarge => return Step::Halve,
         Refused::Race(_) if facts.refusals <= MAX_FAST_RACES => return Step::Again,
-        _ if facts.accepted + facts.rejected > 1 => return Step::Halve,
+        Refused::Locked { blocked, .. } if is_several && !blocked.is_empty() => return Step::Part,
+        Refused::Locked { .. } if is_several && facts.is_patient => return Step::Again,
+        _ if is_several => return Step::Halve,
         // A dead letter waits until its row is unlocked.
-        Refused::Locked(_) | Refused::Slow(_) if facts.accepted == 0 => return Step::PutOff,
+        Refused::Locked { .. } | Refused::Slow(_) if facts.accepted == 0 => return Step::PutOff,
         // The database accepts every dead letter, unless this program has a bug.
         _ if facts.accepted == 0 => return Step::Wait,
         Refused::Data(_) => return Step::Reject,
         Refused::Unreadable(_) => MAX_TRIES,
-        Refused::Locked(_) | Refused::Slow(_) if facts.is_known => MAX_TRIES,
-        Refused::Race(_) | Refused::Locked(_) | Refused::Slow(_) => MAX_PATIENT_TRIES,
+        Refused::Locked { .. } | Refused::Slow(_) if facts.is_known => MAX_TRIES,
+        Refused::Race(_) | Refused::Locked { .. } | Refused::Slow(_) => MAX_PATIENT_TRIES,
     };
     if facts.refusals >= tries && may_set_aside() { Step::SetAside } else { Step::PutOff }
 }
 
 impl Portion {
-    pub(super) const fn facts(&self, is_known: bool) -> Facts {
+    pub(super) const fn facts(&self, is_known: bool, is_patient: bool) -> Facts {
         let (accepted, rejected) = (self.accepted.len(), self.rejected.len());
-        Facts { accepted, rejected, refusals: self.refusals, is_known }
+        Facts { accepted, rejected, refusals: self.refusals, is_known, is_patient }
     }
 
     /// The keys named by its messages that can be applied.
     pub(super) fn causes<'a>(&'a self, set_aside: &'a SetAside) -> impl Iterator<Item = Cause> + 'a {
-        self.accepted.iter().flat_map(move |one| causes(one, set_aside))
+        let named = self.accepted.iter().flat_map(move |one| causes(one, set_aside));
+        named.chain(self.culprits.iter().copied())
+    }
+
+    /// What others may share whose message is refused for the same reason.
+    pub(super) fn blamed(&self, set_aside: &SetAside) -> Vec<Cause> {
+        if self.culprits.is_empty() { self.causes(set_aside).collect() } else { self.culprits.clone() }
+    }
+
+    /// The number of its first message.
+    pub(super) fn number(&self) -> Option<u64> {
+        let accepted = self.accepted.first().map(|one| one.number);
+        accepted.or_else(|| self.rejected.first().map(|one| one.number))
+    }
+
+    /// Whether its message is set aside if it is refused once more.
+    pub(super) const fn is_at_last_try(&self, is_known: bool) -> bool {
+        self.refusals + 1 >= if is_known { MAX_TRIES } else { MAX_PATIENT_TRIES }
+    }
+
+    /// Takes out the messages that need a locked row, each as a portion of its own.
+    pub(super) fn part(&mut self, blocked: Vec<Blocked>) -> Vec<Self> {
+        let mut parts = Vec::with_capacity(blocked.len());
+        for Blocked { index, causes, lanes } in blocked.into_iter().rev() {
+            if index < self.accepted.len() {
+                let accepted = vec![self.accepted.remove(index)];
+                let tried_since = self.tried_since;
+                parts.push(Self { accepted, tried_since, culprits: causes, lanes, ..Self::default() });
+            }
+        }
+        parts.reverse();
+        parts
+    }
+
+    /// Takes out the message with this index, as a dead letter: applying it panicked.
+    pub(super) fn expel(&mut self, index: usize) -> Self {
+        let text = "applying this message panicked; please report it";
+        let accepted = self.accepted.extract_if(index..=index, |_| true).collect();
+        Self { accepted, suspect: self.suspect, ..Self::default() }.rejected(Reason::CrashLoop, text)
+    }
+
+    /// Notes what its message needs that is locked.
+    pub(super) fn blame(&mut self, Blocked { causes, lanes, .. }: Blocked) {
+        (self.culprits, self.lanes) = (causes, lanes);
+    }
+
+    /// Notes what its message is refused for, if it is alone.
+    pub(super) fn note_culprits(&mut self, refused: &mut Refused) {
+        if self.accepted.len() + self.rejected.len() > 1 {
+            return;
+        }
+        match refused {
+            Refused::Locked { blocked, .. } => blocked.pop().into_iter().for_each(|found| self.blame(found)),
+            _ => self.culprits.clear(),
+        }
+    }
+
+    /// Adds a message with this number.
+    pub(super) fn add(&mut self, number: u64, triaged: Triaged) {
+        match triaged {
+            Triaged::Accepted(mut accepted) => {
+                accepted.number = number;
+                self.accepted.push(accepted);
+            }
+            Triaged::Rejected(dead) => self.rejected.push(Rejected { number, dead }),
+            // It is not decoded.
+            Triaged::Suspect(_) => {}
+        }
     }
 
     /// Takes out the messages with such a cause, each as its own portion.
@@ -121,7 +204,7 @@ impl Portion {
     pub(super) fn leave_out(&mut self, replays: &HashSet<Replay>) {
         let is_cancelled = |id: Option<Uuid>, meaning| id.is_some_and(|id| replays.contains(&(id, meaning)));
         self.accepted.retain(|one| !is_cancelled(one.replay_of, one.meaning));
-        self.rejected.retain(|one| !is_cancelled(one.replay_of, one.meaning));
+        self.rejected.retain(|one| !is_cancelled(one.dead.replay_of, one.dead.meaning));
     }
 
     pub(super) const fn is_empty(&self) -> bool {
@@ -142,8 +225,12 @@ impl Portion {
 
     /// Its message as a dead letter.
     pub(super) fn rejected(self, reason: Reason, text: &str) -> Self {
-        let dead = |one: &Accepted| triage::dead_letter(&one.message, one.plan.event.fault(reason, text));
-        Self { rejected: self.accepted.iter().map(dead).collect(), ..Self::default() }
+        let dead = |one: &Accepted| Rejected {
+            number: one.number,
+            dead: triage::dead_letter(&one.message, one.plan.event.fault(reason, text)),
+        };
+        let rejected = self.accepted.iter().map(dead).collect();
+        Self { rejected, suspect: self.suspect, ..Self::default() }
     }
 
     /// Its message as a dead letter that waits until what is stored has been repaired.
@@ -175,133 +262,4 @@ fn causes<'a>(one: &'a Accepted, set_aside: &'a SetAside) -> impl Iterator<Item 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::{event::meaning, fault::Stage};
-
-    fn race() -> Refused {
-        Refused::Race("SQLSTATE 23505".to_owned())
-    }
-
-    fn locked() -> Refused {
-        Refused::Locked("a row is locked".to_owned())
-    }
-
-    fn slow() -> Refused {
-        Refused::Slow("a statement took too long".to_owned())
-    }
-
-    fn unreadable() -> Refused {
-        Refused::Unreadable("contact 1".to_owned())
-    }
-
-    fn data() -> Refused {
-        Refused::Data("SQLSTATE 22021".to_owned())
-    }
-
-    fn systemic() -> Refused {
-        Refused::Systemic(sqlx::Error::PoolTimedOut)
-    }
-
-    #[test]
-    fn refused_portion_ends() {
-        let alone = Facts { accepted: 1, ..Facts::default() };
-        let tried = |refusals| Facts { refusals, ..alone };
-        let several = |accepted, rejected, refusals| Facts { accepted, rejected, refusals, is_known: false };
-        for (refused, facts, expected) in [
-            (race(), tried(3), Step::Again),
-            (race(), several(2, 0, 3), Step::Again),
-            (race(), several(0, 2, 3), Step::Again),
-            (race(), several(2, 0, 4), Step::Halve),
-            (race(), several(0, 1, 4), Step::Wait),
-            (race(), tried(4), Step::PutOff),
-            (race(), tried(11), Step::PutOff),
-            (race(), tried(12), Step::SetAside),
-            (data(), several(2, 0, 1), Step::Halve),
-            (data(), several(1, 1, 1), Step::Halve),
-            (data(), tried(1), Step::Reject),
-            (data(), several(0, 1, 1), Step::Wait),
-            (unreadable(), several(2, 0, 1), Step::Halve),
-            (unreadable(), tried(2), Step::PutOff),
-            (unreadable(), tried(3), Step::SetAside),
-            (unreadable(), several(0, 1, 9), Step::Wait),
-            (locked(), several(1, 1, 1), Step::Halve),
-            (locked(), several(0, 2, 1), Step::Halve),
-            (locked(), tried(11), Step::PutOff),
-            (locked(), tried(12), Step::SetAside),
-            (locked(), several(0, 1, 12), Step::PutOff),
-            (slow(), several(2, 0, 1), Step::Halve),
-            (slow(), tried(11), Step::PutOff),
-            (slow(), tried(12), Step::SetAside),
-            (slow(), several(0, 1, 12), Step::PutOff),
-            (Refused::TooLarge, several(2, 0, 1), Step::Halve),
-            (Refused::TableLocked, tried(9), Step::Wait),
-            (Refused::TableLocked, several(2, 0, 0), Step::Wait),
-            (systemic(), tried(100), Step::Wait),
-            (systemic(), several(2, 2, 0), Step::Wait),
-            (Refused::Discarded(HashSet::new()), tried(9), Step::Again),
-        ] {
-            assert_eq!(next(&refused, &facts, || true), expected, "{refused:?} of {facts:?}");
-            let without_leave = if expected == Step::SetAside { Step::PutOff } else { expected };
-            assert_eq!(next(&refused, &facts, || false), without_leave, "{refused:?} of {facts:?}");
-        }
-    }
-
-    /// All patience was spent on the first one.
-    #[test]
-    fn message_that_needs_what_others_needed_is_given_up_sooner() {
-        let tried = |refusals| Facts { accepted: 1, refusals, is_known: true, ..Facts::default() };
-        for refused in [locked(), slow()] {
-            assert_eq!(next(&refused, &tried(2), || true), Step::PutOff);
-            assert_eq!(next(&refused, &tried(3), || true), Step::SetAside);
-            assert_eq!(next(&refused, &tried(3), || false), Step::PutOff);
-        }
-        assert_eq!(
-            next(&race(), &tried(11), || true),
-            Step::PutOff,
-            "the next try sees the rows of the winner"
-        );
-        assert_eq!(next(&race(), &tried(12), || true), Step::SetAside);
-    }
-
-    #[test]
-    fn leave_is_asked_only_for_what_would_be_set_aside() {
-        let facts = Facts { accepted: 1, refusals: 2, ..Facts::default() };
-        next(&unreadable(), &facts, || panic!("it is tried again"));
-    }
-
-    fn dead(body: &'static [u8]) -> NewDeadLetter {
-        NewDeadLetter {
-            company: String::new(),
-            stage: Stage::Upsert,
-            reason: Reason::Undecodable,
-            message: String::new(),
-            meaning: meaning(body),
-            body: body.into(),
-            routing_key: String::new(),
-            properties: String::new(),
-            source: None,
-            event_id: None,
-            event_key: None,
-            trigger: None,
-            delivery_id: None,
-            endpoint_id: None,
-            attempts: 1,
-            replay_of: None,
-            known_at: None,
-            is_blank: false,
-        }
-    }
-
-    #[test]
-    fn dead_letters_are_halved_until_a_transaction_has_time_for_them() {
-        let portion = Portion { rejected: vec![dead(b"1"), dead(b"2"), dead(b"3")], ..Portion::default() };
-        let sizes = |portions: &[Portion]| portions.iter().map(|one| one.rejected.len()).collect::<Vec<_>>();
-        let mut halves = portion.with_probe();
-        assert_eq!(sizes(&halves), [2, 1]);
-        let mut last = halves.pop().unwrap();
-        last.refusals = 3;
-        let last = last.with_probe();
-        assert_eq!((sizes(&last), last[0].refusals), (vec![1], 3));
-    }
-}
+mod tests;

@@ -2,7 +2,11 @@
 
 use std::collections::HashSet;
 
-use crate::postgres::{Failure, classify, dead_letters::Replay, refusal};
+use super::set_aside::Cause;
+use crate::{
+    domain::event::Key,
+    postgres::{Failure, ROW_LOCKED, classify, dead_letters::Replay, refusal},
+};
 
 /// Why nothing was committed.
 ///
@@ -18,6 +22,9 @@ pub(super) enum Refused {
     /// The events and webhooks of several messages are too large together, or their dead letters take too long to search.
     #[error("its messages are too many for one transaction")]
     TooLarge,
+    /// Running the chain of the accepted message with this index panicked.
+    #[error("applying one of its messages panicked")]
+    Panicked(usize),
     /// An operator has discarded the dead letters that these messages replay.
     #[error("an operator has discarded a dead letter that it replays")]
     Discarded(HashSet<Replay>),
@@ -27,10 +34,15 @@ pub(super) enum Refused {
     /// A stored row cannot be read.
     #[error("a stored row cannot be read: {0}")]
     Unreadable(String),
-    /// Another session keeps a row locked.
-    #[error("{0}")]
-    Locked(String),
-    /// Another session keeps a whole table locked.
+    /// Somebody keeps a row locked.
+    #[error("{why}")]
+    Locked {
+        /// What is known of it.
+        why: String,
+        /// The accepted messages that need it, as far as somebody has looked, in their order.
+        blocked: Vec<Blocked>,
+    },
+    /// Somebody keeps a whole table locked.
     #[error("a table is locked, by a migration or a person")]
     TableLocked,
     /// A statement took too long.
@@ -41,15 +53,31 @@ pub(super) enum Refused {
     Systemic(sqlx::Error),
 }
 
+/// A message that needs rows which others have locked.
+#[derive(Debug)]
+pub(super) struct Blocked {
+    /// Its place among the accepted messages.
+    pub(super) index: usize,
+    /// What it names that is locked.
+    pub(super) causes: Vec<Cause>,
+    /// The lanes among that.
+    pub(super) lanes: Vec<Key>,
+}
+
 impl Refused {
-    /// Whether the messages are at fault, so that others may be applied.
+    /// A row is known to be locked.
+    pub(super) fn locked() -> Self {
+        Self::Locked { why: ROW_LOCKED.to_owned(), blocked: Vec::new() }
+    }
+
+    /// Whether it is about the messages: others may be applied meanwhile.
     pub(super) const fn concerns_messages(&self) -> bool {
-        !matches!(self, Self::TableLocked | Self::Systemic(_))
+        !matches!(self, Self::TableLocked | Self::Systemic(_) | Self::Panicked(_))
     }
 
     /// Whether it will repeat until somebody repairs or unlocks a row, or the database is faster.
     pub(super) const fn waits_for_repair(&self) -> bool {
-        matches!(self, Self::Unreadable(_) | Self::Locked(_) | Self::Slow(_))
+        matches!(self, Self::Unreadable(_) | Self::Locked { .. } | Self::Slow(_))
     }
 }
 
@@ -59,7 +87,7 @@ impl From<sqlx::Error> for Refused {
             Failure::Race => Self::Race(refusal(&error)),
             Failure::Data => Self::Data(refusal(&error)),
             Failure::Unreadable => Self::Unreadable(refusal(&error)),
-            Failure::Locked => Self::Locked(refusal(&error)),
+            Failure::Locked => Self::Locked { why: refusal(&error), blocked: Vec::new() },
             Failure::Slow => Self::Slow(refusal(&error)),
             Failure::Systemic => Self::Systemic(error),
         }

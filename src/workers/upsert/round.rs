@@ -1,4 +1,4 @@
-//! The portions of a batch to try now, and those that wait for the next round. Nothing here does I/O.
+//! The portions of a batch that are to be tried, and those that leave it. Nothing here does I/O.
 
 use std::{collections::HashSet, time::Instant};
 
@@ -7,16 +7,16 @@ use super::{
     set_aside::{Cause, SetAside},
 };
 
-/// A round tries each portion at least once, unless it shares a cause with one that was locked.
+/// Each portion is tried until it is settled, or its only message is parked.
 #[derive(Default)]
 pub(super) struct Round {
     /// The last one is next.
     portions: Vec<Portion>,
-    put_off: Vec<Portion>,
-    /// The keys named by messages that a lock has stopped.
+    parked: Vec<Portion>,
+    /// What was named by a message that somebody's lock has stopped.
     locked: HashSet<Cause>,
-    /// A refusal was reported.
-    pub(super) is_reported: bool,
+    /// Its messages were parked before, and are tried alone.
+    is_retry: bool,
 }
 
 impl Round {
@@ -24,58 +24,71 @@ impl Round {
         Self { portions: vec![portion], ..Self::default() }
     }
 
+    /// Tries parked messages again, in this order.
+    pub(super) fn again(mut parked: Vec<Portion>) -> Self {
+        parked.reverse();
+        Self { portions: parked, is_retry: true, ..Self::default() }
+    }
+
     pub(super) fn push(&mut self, portion: Portion) {
-        self.portions.push(portion);
+        if !portion.is_empty() {
+            self.portions.push(portion);
+        }
     }
 
     pub(super) fn extend(&mut self, portions: impl IntoIterator<Item = Portion>) {
         self.portions.extend(portions);
     }
 
-    pub(super) fn put_off(&mut self, portion: Portion) {
-        self.put_off.push(portion);
+    pub(super) fn park(&mut self, portion: Portion) {
+        self.parked.push(portion);
     }
 
-    /// A lock has stopped a message with these causes. One wait for it is enough: others that share one follow in the
-    /// next round.
-    pub(super) fn put_off_others(&mut self, causes: impl Iterator<Item = Cause>) {
+    /// Somebody's lock has stopped a message with these causes. One wait for it is enough: others that share one are parked
+    /// without a try.
+    pub(super) fn park_others(&mut self, causes: Vec<Cause>) {
         self.locked.extend(causes);
     }
 
-    /// The next portion to try, and whether it is a single message that shares a cause with others that were given up. Those
-    /// are tried alone from the start, so that no neighbor waits for them.
+    /// The next portion to try, and whether it is a single message that shares a cause with others that were given up. If it is new,
+    /// it is parked as it is, so that no neighbor waits for it.
     pub(super) fn next(&mut self, set_aside: &SetAside) -> Option<(Portion, bool)> {
         let now = Instant::now();
         while let Some(mut portion) = self.portions.pop() {
             portion.tried_since.get_or_insert_with(|| set_aside.mark());
             if !self.locked.is_empty() {
-                let locked = portion.take_out(set_aside, |cause| self.locked.contains(&cause));
-                self.put_off.extend(locked);
+                self.parked.extend(portion.take_out(set_aside, |cause| self.locked.contains(&cause)));
             }
-            let mut known = Vec::new();
+            let mut is_known = false;
             if set_aside.remembers_any(now) {
-                known = portion.take_out(set_aside, |cause| set_aside.has_given_up(cause, now));
-                known.reverse();
+                if self.is_retry {
+                    is_known = portion.causes(set_aside).any(|cause| set_aside.has_given_up(cause, now));
+                } else {
+                    let known = portion.take_out(set_aside, |cause| set_aside.has_given_up(cause, now));
+                    self.parked.extend(known);
+                }
             }
-            let next =
-                if portion.is_empty() { known.pop().map(|one| (one, true)) } else { Some((portion, false)) };
-            self.portions.extend(known);
-            if next.is_some() {
-                return next;
+            if !portion.is_empty() {
+                return Some((portion, is_known));
             }
         }
         None
     }
 
-    /// Begins the next round, in the same order: the first of those that share a cause is tried in each round.
-    pub(super) fn begin(&mut self) {
-        self.portions.extend(self.put_off.drain(..).rev());
-        self.locked.clear();
-        self.is_reported = false;
+    /// The messages that are tried again later, each alone.
+    pub(super) fn into_parked(self) -> Vec<Portion> {
+        self.parked
     }
+}
 
-    /// Whether nothing is left to try, now or in the next round.
-    pub(super) fn is_over(&self) -> bool {
-        self.portions.is_empty() && self.put_off.is_empty()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_of_an_empty_portion() {
+        let mut round = Round::of(Portion::default());
+        assert!(round.next(&SetAside::default()).is_none());
+        assert!(round.into_parked().is_empty());
     }
 }

@@ -20,8 +20,8 @@ pub(super) fn end(traces: &Traces, portion: Portion, effects: &Effects, began: S
         let facts = one.replay_of.map(Attribute::ReplayOf).into_iter().chain(refused);
         Some(facts.fold(one.span?, Span::with))
     });
-    let rejected =
-        portion.rejected.iter().filter_map(|dead| spans::dead_letter(traces, dead, spans::UPSERT, began));
+    let rejected = portion.rejected.iter();
+    let rejected = rejected.filter_map(|one| spans::dead_letter(traces, &one.dead, spans::UPSERT, began));
     let ended = accepted.chain(rejected).map(|span| {
         let ids = span.ids();
         span.end();

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::{
     assumed::Assumed,
+    locked,
     measures::Measures,
     outcome::{self, Messages, Outcome},
     refused::Refused,
@@ -53,32 +54,34 @@ pub(super) struct Effects {
     pub(super) refused: HashMap<Uuid, Reason>,
 }
 
-/// How long a transaction waits for a lock. Unless it is patient, it does not wait at all for the dead letter that a message has
-/// already.
+/// How long a transaction waits for a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Patience {
     /// As long as anybody.
     Patient,
-    /// A tenth of a second.
+    /// A tenth of a second: others met a lock a short time ago, and what is locked can be parked.
+    Wary,
+    /// A tenth of a second, and not at all for the dead letter that a message has already.
     Brief,
     /// As long as others may need to commit: much longer waits were in vain a short time ago.
     Least,
 }
 
 impl Patience {
-    /// `is_known`: messages that needed the same were given up.
-    pub(super) const fn of(is_patient: bool, is_known: bool) -> Self {
-        match (is_patient, is_known) {
-            (_, true) => Self::Least,
-            (true, false) => Self::Patient,
-            (false, false) => Self::Brief,
-        }
+    /// For new messages. `is_wary`: others met a lock a short time ago.
+    pub(super) const fn of_new(is_wary: bool) -> Self {
+        if is_wary { Self::Wary } else { Self::Patient }
+    }
+
+    /// Whether it waits for the dead letters that messages have already.
+    const fn awaits_dead_letters(self) -> bool {
+        matches!(self, Self::Patient | Self::Wary)
     }
 
     const fn lock_timeout(self) -> Option<&'static str> {
         match self {
             Self::Patient => None,
-            Self::Brief => Some("SET LOCAL lock_timeout = '100ms'"),
+            Self::Wary | Self::Brief => Some("SET LOCAL lock_timeout = '100ms'"),
             Self::Least => Some("SET LOCAL lock_timeout = '50ms'"),
         }
     }
@@ -95,7 +98,7 @@ pub(super) async fn apply(
     let began = Instant::now();
     let assumed =
         worker.experience.assume(messages.accepted.len(), messages.seem_new(), patience == Patience::Patient);
-    let mut try_out = Try { worker, messages, patience, budget, assumed };
+    let mut try_out = Try { worker, messages, patience, budget, assumed, lanes: Vec::new() };
     let unit = async |conn: &mut PgConnection| {
         loop {
             match try_out.run(conn).await {
@@ -121,13 +124,15 @@ struct Try<'a> {
     budget: &'a SearchBudget,
     /// After [`Refused::Seen`] the next try assumes less. With [`Assumed::Nothing`] nothing is refused for that.
     assumed: Assumed,
+    /// The lanes that each accepted message needs, unless the transaction is patient.
+    lanes: Vec<Vec<Key>>,
 }
 
 type Done = (Written, Measures, HashMap<Uuid, Reason>);
 
 impl Try<'_> {
     /// Commits, or rolls back what is refused. After an error the connection is not usable any more.
-    async fn run(&self, conn: &mut PgConnection) -> Result<Result<Done, Refused>, sqlx::Error> {
+    async fn run(&mut self, conn: &mut PgConnection) -> Result<Result<Done, Refused>, sqlx::Error> {
         let tried = if self.assumed == Assumed::NewPeople {
             // A single statement is a transaction.
             self.apply(conn).await
@@ -137,15 +142,21 @@ impl Try<'_> {
         match tried {
             Ok(done) => Ok(Ok(done)),
             Err(Refused::Systemic(error)) => Err(error),
-            Err(refused) => {
-                let may_be = matches!(refused, Refused::Locked(_) | Refused::Slow(_));
-                let is_table = may_be && table_locks::any(conn).await?;
-                Ok(Err(if is_table { Refused::TableLocked } else { refused }))
+            Err(mut refused) => {
+                let may_be = matches!(refused, Refused::Locked { .. } | Refused::Slow(_));
+                if may_be && table_locks::any(conn).await? {
+                    return Ok(Err(Refused::TableLocked));
+                }
+                if let Refused::Locked { blocked, .. } = &mut refused {
+                    let accepted: Vec<_> = self.messages.accepted.iter().collect();
+                    *blocked = locked::find(self.worker, conn, &accepted, &self.lanes).await?;
+                }
+                Ok(Err(refused))
             }
         }
     }
 
-    async fn transact(&self, conn: &mut PgConnection) -> Result<Result<Done, Refused>, sqlx::Error> {
+    async fn transact(&mut self, conn: &mut PgConnection) -> Result<Result<Done, Refused>, sqlx::Error> {
         let mut transaction = conn.begin().await?;
         if let Some(shorter) = self.patience.lock_timeout() {
             transaction.execute(shorter).await?;
@@ -158,17 +169,20 @@ impl Try<'_> {
         }
     }
 
-    async fn apply(&self, conn: &mut PgConnection) -> Result<Done, Refused> {
-        let Self { worker, messages, patience, budget, assumed } = *self;
+    async fn apply(&mut self, conn: &mut PgConnection) -> Result<Done, Refused> {
+        let Self { worker, messages, patience, budget, assumed, .. } = *self;
         let loaded = outcome::load(worker, conn, messages, assumed).await?;
         let mut outcome = outcome::run_all(worker, loaded, messages)?;
         if assumed == Assumed::NewPeople && !outcome.is_one_insert(worker) {
             return Err(Refused::Seen);
         }
+        if patience != Patience::Patient {
+            self.lanes = locked::lanes(worker, &outcome, messages.accepted);
+        }
         let measures = Measures::of(&outcome, messages);
         let refused = refused(worker, &outcome);
         let mut written = write(worker, conn, &mut outcome, assumed).await?;
-        let dead = DeadLetters { outcome, messages, budget, is_patient: patience == Patience::Patient };
+        let dead = DeadLetters { outcome, messages, budget, is_patient: patience.awaits_dead_letters() };
         (written.dead, written.left_out, written.unsearched) = dead.write(worker, conn).await?;
         Ok((written, measures, refused))
     }

@@ -36,8 +36,17 @@ use crate::{
     workers::spans,
 };
 
+/// A message that cannot be applied.
+pub(super) struct Rejected {
+    /// Its number in the window.
+    pub(super) number: u64,
+    pub(super) dead: NewDeadLetter,
+}
+
 /// A valid message, and the plan of its event.
 pub(super) struct Accepted {
+    /// Its number in the window, once it is taken.
+    pub(super) number: u64,
     pub(super) message: Received,
     pub(super) plan: Plan,
     /// The identifiers that its CRM steps give.
@@ -61,6 +70,7 @@ impl Accepted {
         let span = traces.event(&came_with, key, spans::UPSERT, Kind::Consumer);
         let company = || Attribute::Company(plan.event.company.to_string());
         Self {
+            number: 0,
             identifiers: plan.identifiers().collect(),
             key,
             meaning: fired::meaning(&message.body),

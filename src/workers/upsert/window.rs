@@ -1,12 +1,23 @@
-//! The unacknowledged messages of one consumer: which of them a transaction may take, and up to which of them all are
-//! settled. Nothing here does I/O.
+//! The messages of one consumer that are not acknowledged yet: which of them a transaction may take, and which can be
+//! acknowledged. Nothing here does I/O.
 //!
 //! Two transactions run at once. A person's events often arrive close together, and if both had one of them, the
 //! second would lose the race for the new contact and start over. So a message that names a key of a running
-//! transaction waits for its commit, and its neighbors go on without it. This only avoids races within one consumer;
-//! between processes the database decides.
+//! transaction waits for its commit, and its neighbors go on without it. This only avoids races: other processes know
+//! nothing of it, and the database decides.
+//!
+//! A message that the database refuses for now is parked. It takes up no transaction of the others, and a third one tries it
+//! again when it is due. It keeps its keys meanwhile. So that the broker does not stop at it, the messages behind it are
+//! acknowledged one by one, as long as what is parked, and what waits for it, has room in `held`.
 
-use std::collections::{HashSet, VecDeque};
+mod held;
+
+use std::{
+    collections::{HashSet, VecDeque},
+    time::Instant,
+};
+
+use self::held::Held;
 
 /// Transactions at once: one is in the database while the other one's chains run.
 pub(super) const MAX_RUNNING: usize = 2;
@@ -14,6 +25,8 @@ pub(super) const MAX_RUNNING: usize = 2;
 /// Messages in the order of arrival, each with a content `T` until a transaction takes it, and with a receipt `R` until
 /// it is acknowledged.
 pub(super) struct Window<T, R> {
+    /// Older than `slots`: parked messages, and those that wait for them.
+    held: Held<T, R>,
     slots: VecDeque<Slot<T, R>>,
     /// The number of the first slot. Messages are numbered in the order of arrival.
     first: u64,
@@ -23,6 +36,8 @@ pub(super) struct Window<T, R> {
     /// The transaction that started last.
     ticket: Ticket,
     decoded: usize,
+    /// How many are parked.
+    parked: usize,
 }
 
 /// A message that arrived.
@@ -56,11 +71,21 @@ pub(super) struct Limits {
     pub(super) steps: usize,
 }
 
+/// Bounds of what is held.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) messages: usize,
+    /// The sizes of their bodies.
+    pub(super) bytes: usize,
+    /// The memory that they take beside their bodies.
+    pub(super) decoded: usize,
+}
+
 /// The messages of one transaction.
 pub(super) struct Taken<T> {
     pub(super) ticket: Ticket,
-    /// In the order of arrival.
-    pub(super) contents: Vec<T>,
+    /// In the order of arrival, with their numbers.
+    pub(super) contents: Vec<(u64, T)>,
     /// Nothing else may be decoded or applied until it is settled.
     pub(super) alone: bool,
 }
@@ -69,8 +94,34 @@ pub(super) struct Taken<T> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ticket(u64);
 
+/// A message that its transaction has put off.
+pub(super) struct Parked<T> {
+    pub(super) number: u64,
+    pub(super) content: T,
+    pub(super) due_at: Instant,
+}
+
+/// What can be acknowledged.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ack<R> {
+    /// This message, and all that arrived before it.
+    Through(R),
+    /// This message alone.
+    One(R),
+}
+
+/// What a transaction takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Messages that were not tried yet.
+    New,
+    /// Parked ones that are due.
+    Parked,
+}
+
 struct Running {
     ticket: Ticket,
+    kind: Kind,
     /// The numbers of its messages.
     members: Vec<u64>,
     alone: bool,
@@ -84,24 +135,43 @@ struct Slot<T, R> {
 
 enum State<T> {
     Waiting(T),
+    Parked { content: T, due_at: Instant },
     Running,
     Settled,
 }
 
-impl<T, R> Default for Window<T, R> {
-    fn default() -> Self {
+impl<T, R> Slot<T, R> {
+    /// Whether a transaction could take it now, if none were running.
+    fn is_ready(&self, now: Instant) -> Option<Kind> {
+        match self.state {
+            State::Waiting(_) => Some(Kind::New),
+            State::Parked { due_at, .. } => (due_at <= now).then_some(Kind::Parked),
+            State::Running | State::Settled => None,
+        }
+    }
+
+    fn take(&mut self) -> Option<T> {
+        match std::mem::replace(&mut self.state, State::Running) {
+            State::Waiting(content) | State::Parked { content, .. } => Some(content),
+            State::Running | State::Settled => None,
+        }
+    }
+}
+
+impl<T, R> Window<T, R> {
+    pub(super) fn new(bounds: Bounds) -> Self {
         Self {
+            held: Held::new(bounds),
             slots: VecDeque::new(),
             first: 0,
             running: Vec::new(),
             in_flight: HashSet::new(),
             ticket: Ticket::default(),
             decoded: 0,
+            parked: 0,
         }
     }
-}
 
-impl<T, R> Window<T, R> {
     /// Adds the message that arrived last.
     pub(super) fn push(&mut self, Arrival { content, receipt, demand }: Arrival<T, R>) {
         self.decoded = self.decoded.saturating_add(demand.decoded);
@@ -110,12 +180,12 @@ impl<T, R> Window<T, R> {
 
     /// Whether every message has been acknowledged.
     pub(super) fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.slots.is_empty() && self.held.slots.is_empty()
     }
 
     /// The receipt of the message that has waited longest.
     pub(super) fn oldest(&self) -> Option<&R> {
-        self.slots.front().map(|slot| &slot.receipt)
+        self.held.slots.values().next().or_else(|| self.slots.front()).map(|slot| &slot.receipt)
     }
 
     /// The memory that all its messages take beside their bodies, in bytes.
@@ -123,89 +193,168 @@ impl<T, R> Window<T, R> {
         self.decoded
     }
 
-    /// Whether a further transaction may start.
+    /// Whether a further transaction with new messages may start.
     pub(super) fn is_free(&self) -> bool {
-        self.running.len() < MAX_RUNNING && !self.running.iter().any(|running| running.alone)
+        self.admits(Kind::New)
     }
 
-    /// Starts a transaction with the first messages that are ready. `None` if there is none, or no transaction may
-    /// start.
+    fn admits(&self, kind: Kind) -> bool {
+        let most = match kind {
+            Kind::New => MAX_RUNNING,
+            Kind::Parked => 1,
+        };
+        let running = self.running.iter().filter(|running| running.kind == kind).count();
+        running < most && !self.running.iter().any(|running| running.alone)
+    }
+
+    /// When the first parked message is due; `None` if there is none, or a transaction with parked ones is running.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        if self.parked == 0 || !self.admits(Kind::Parked) {
+            return None;
+        }
+        let due_at = |slot: &Slot<T, R>| match slot.state {
+            State::Parked { due_at, .. } => Some(due_at),
+            _ => None,
+        };
+        self.held.slots.values().chain(&self.slots).filter_map(due_at).min()
+    }
+
+    /// Starts a transaction with the first messages that are ready and were not tried yet. `None` if there is none, or no
+    /// transaction may start.
     ///
     /// A message that stays behind keeps its keys for itself: later messages that name one of them stay, too, or it
-    /// might wait forever.
-    pub(super) fn take(&mut self, limits: &Limits) -> Option<Taken<T>> {
-        if !self.is_free() {
+    /// might wait for ever.
+    pub(super) fn take(&mut self, limits: &Limits, now: Instant) -> Option<Taken<T>> {
+        self.start(Kind::New, limits, now)
+    }
+
+    /// Starts a transaction with parked messages that are due, by the same rules.
+    pub(super) fn retry(&mut self, limits: &Limits, now: Instant) -> Option<Taken<T>> {
+        if self.parked == 0 { None } else { self.start(Kind::Parked, limits, now) }
+    }
+
+    fn start(&mut self, kind: Kind, limits: &Limits, now: Instant) -> Option<Taken<T>> {
+        if !self.admits(kind) {
             return None;
         }
         let mut taken = Taken { ticket: self.ticket, contents: Vec::new(), alone: false };
-        let mut members = Vec::new();
         let mut behind: HashSet<u64> = HashSet::new();
         let (mut bytes, mut steps) = (0_usize, 0_usize);
-        for (number, slot) in (self.first..).zip(&mut self.slots) {
-            if !matches!(slot.state, State::Waiting(_)) {
+        let held = self.held.slots.iter_mut().map(|(number, slot)| (*number, slot));
+        for (number, slot) in held.chain((self.first..).zip(&mut self.slots)) {
+            if matches!(slot.state, State::Running | State::Settled) {
                 continue;
             }
-            let demand = &slot.demand;
-            if demand.alone && !(members.is_empty() && self.running.is_empty()) {
+            let (demand, ready) = (&slot.demand, slot.is_ready(now));
+            let is_blocked =
+                demand.keys.iter().any(|key| self.in_flight.contains(key) || behind.contains(key));
+            if is_blocked || ready.is_none() {
+                behind.extend(&demand.keys);
+                continue;
+            }
+            let may_be_alone = ready == Some(kind) && taken.contents.is_empty() && self.running.is_empty();
+            if demand.alone && !may_be_alone {
                 break;
             }
-            if demand.keys.iter().any(|key| self.in_flight.contains(key) || behind.contains(key)) {
+            if ready != Some(kind) {
                 behind.extend(&demand.keys);
                 continue;
             }
             bytes = bytes.saturating_add(demand.bytes);
             steps = steps.saturating_add(demand.steps);
-            let is_full = members.len() >= limits.messages || bytes > limits.bytes || steps > limits.steps;
-            if is_full && !members.is_empty() {
+            let is_full =
+                taken.contents.len() >= limits.messages || bytes > limits.bytes || steps > limits.steps;
+            if is_full && !taken.contents.is_empty() {
                 break;
             }
             taken.alone = demand.alone;
-            members.push(number);
-            if let State::Waiting(content) = std::mem::replace(&mut slot.state, State::Running) {
-                taken.contents.push(content);
-            }
+            taken.contents.extend(slot.take().map(|content| (number, content)));
             if taken.alone {
                 break;
             }
         }
-        if members.is_empty() {
+        if taken.contents.is_empty() {
             return None;
         }
         self.ticket.0 += 1;
         taken.ticket = self.ticket;
+        let members: Vec<u64> = taken.contents.iter().map(|(number, _)| *number).collect();
         for number in &members {
-            if let Some(slot) = slot(&mut self.slots, self.first, *number) {
+            if let Some(slot) = slot(&mut self.held, &mut self.slots, self.first, *number) {
                 self.in_flight.extend(&slot.demand.keys);
             }
         }
-        self.running.push(Running { ticket: taken.ticket, members, alone: taken.alone });
+        if kind == Kind::Parked {
+            self.parked -= members.len();
+        }
+        self.running.push(Running { ticket: taken.ticket, kind, members, alone: taken.alone });
         Some(taken)
     }
 
-    /// Ends a transaction that has settled all of its messages. Returns the receipt of the last message up to which
-    /// all are settled: it and all before it can be acknowledged now.
-    pub(super) fn settle(&mut self, ticket: Ticket) -> Option<R> {
-        let index = self.running.iter().position(|running| running.ticket == ticket)?;
-        for number in self.running.swap_remove(index).members {
-            if let Some(slot) = slot(&mut self.slots, self.first, number) {
+    /// Ends a transaction that has settled all of its messages but those that it has `parked`. Returns what can be acknowledged
+    /// now.
+    pub(super) fn settle(&mut self, ticket: Ticket, parked: Vec<Parked<T>>) -> Vec<Ack<R>> {
+        let Some(index) = self.running.iter().position(|running| running.ticket == ticket) else {
+            return Vec::new();
+        };
+        let members = self.running.swap_remove(index).members;
+        for number in &members {
+            if let Some(slot) = slot(&mut self.held, &mut self.slots, self.first, *number) {
                 slot.state = State::Settled;
                 for key in &slot.demand.keys {
                     self.in_flight.remove(key);
                 }
             }
         }
-        let mut last = None;
-        while let Some(done) = self.slots.pop_front_if(|slot| matches!(slot.state, State::Settled)) {
-            self.first += 1;
-            self.decoded = self.decoded.saturating_sub(done.demand.decoded);
-            last = Some(done.receipt);
+        for Parked { number, content, due_at } in parked {
+            if let Some(slot) = slot(&mut self.held, &mut self.slots, self.first, number) {
+                slot.state = State::Parked { content, due_at };
+                self.parked += 1;
+            }
         }
-        last
+        let mut acks = Vec::new();
+        for number in members {
+            if let Some(done) = self.held.remove_settled(number) {
+                self.decoded = self.decoded.saturating_sub(done.demand.decoded);
+                acks.push(Ack::One(done.receipt));
+            }
+        }
+        self.advance(&mut acks);
+        acks
+    }
+
+    /// Removes what is settled from the front, and holds what must not stop the others there.
+    fn advance(&mut self, acks: &mut Vec<Ack<R>>) {
+        let mut last = None;
+        loop {
+            if let Some(done) = self.slots.pop_front_if(|slot| matches!(slot.state, State::Settled)) {
+                self.decoded = self.decoded.saturating_sub(done.demand.decoded);
+                if self.held.slots.is_empty() {
+                    last = Some(done.receipt);
+                } else {
+                    acks.push(Ack::One(done.receipt));
+                }
+            } else if let Some(slot) = self.slots.pop_front_if(|slot| self.held.admits(slot)) {
+                self.held.insert(self.first, slot);
+            } else {
+                break;
+            }
+            self.first += 1;
+        }
+        acks.extend(last.map(Ack::Through));
     }
 }
 
-fn slot<T, R>(slots: &mut VecDeque<Slot<T, R>>, first: u64, number: u64) -> Option<&mut Slot<T, R>> {
-    slots.get_mut(usize::try_from(number.checked_sub(first)?).ok()?)
+fn slot<'a, T, R>(
+    held: &'a mut Held<T, R>,
+    slots: &'a mut VecDeque<Slot<T, R>>,
+    first: u64,
+    number: u64,
+) -> Option<&'a mut Slot<T, R>> {
+    match number.checked_sub(first) {
+        Some(index) => slots.get_mut(usize::try_from(index).ok()?),
+        None => held.slots.get_mut(&number),
+    }
 }
 
 #[cfg(test)]

@@ -88,29 +88,6 @@ async fn locked_dead_letter_of_an_event_that_can_be_applied_now_stops_nobody(app
     assert_eq!(app.rows("contacts").await, 2);
 }
 
-/// They are reopened, which nobody can do while they are locked. Nothing is lost meanwhile.
-#[apply(test)]
-async fn locked_dead_letters_that_were_discarded_are_waited_for(app: &TestApp) {
-    app.run(&[]).await;
-    let events = ["1", "2"].map(refused);
-    app.broker.publish_all(&events).await;
-    app.wait_for_rows("dead_letters", 2).await;
-    app.json(&["dead-letter", "discard", "--all", "--yes", "--operator", "grace"]).await;
-    app.stop().await;
-    let lock = lock(app).await;
-    let process = app.run(&[]).await;
-    for event in &events {
-        app.broker.publish(event).await;
-        app.queues_are_empty().await;
-    }
-    not_ready(&process, "somebody keeps a row locked").await;
-    app.broker.publish(&Event::lead("Grace").email("grace@navy.example")).await;
-    lock.rollback().await.unwrap();
-    app.wait_for_rows("contacts", 1).await;
-    app.wait_for_rows("dead_letters WHERE state = 'open' AND attempts = 2", 2).await;
-    process.ready().await;
-}
-
 #[apply(test)]
 async fn locked_dead_letter_does_not_stop_the_collector(app: &TestApp) {
     app.run(&[]).await;
