@@ -29,10 +29,11 @@ use tracing::{error, info, warn};
 
 use self::{
     answers::Answers,
-    broker::Broker,
-    flight::{Flight, Name},
+    broker::{Broker, Trouble},
+    flight::{End, Flight, Name},
     lost::Lost,
     measures::Measures,
+    sending::Unsent,
     settlement::Settlement,
     troubles::Troubles,
 };
@@ -81,6 +82,8 @@ pub struct OutboxRelay {
     presence: Presence,
     health: Health,
     flight: Flight,
+    unsent: Unsent,
+    trouble: Trouble,
     answers: Answers,
     /// What is not stored yet about its rows.
     settlement: Settlement,
@@ -112,6 +115,8 @@ impl OutboxRelay {
             presence,
             health,
             flight: Flight::default(),
+            unsent: Unsent::default(),
+            trouble: Trouble::default(),
             settlement: Settlement::default(),
             troubles: Troubles::default(),
             traces: Traces::default(),
@@ -143,13 +148,27 @@ impl OutboxRelay {
     }
 
     async fn publish(&mut self, stop: &CancellationToken, backoff: &mut Backoff) -> Result<(), Lost> {
-        let mut broker = Broker::connect(&self.settings.amqp).await?;
+        let mut broker = Broker::connect(&self.settings.amqp, self.trouble).await?;
         let published = self.work(&mut broker, stop, backoff).await;
         if let Err(lost) = &published {
-            self.flight.abandon(lost.is_refusal(), &mut self.settlement);
+            self.lose(broker, lost);
         }
         self.settle().await;
         published
+    }
+
+    /// Nothing is in flight any more.
+    fn lose(&mut self, broker: Broker, lost: &Lost) {
+        let (given_up, open, trouble) = broker.end(lost);
+        self.trouble = trouble;
+        self.end(given_up);
+        if lost.is_refusal() {
+            self.flight.suspect();
+        }
+        self.end(open);
+        for (_, name, _) in std::mem::take(&mut self.unsent) {
+            self.flight.settle(name.row, name.event, End::Unsent, &mut self.settlement);
+        }
     }
 
     async fn work(
@@ -167,27 +186,31 @@ impl OutboxRelay {
         // What workers have handed over meanwhile goes before what was left.
         let mut held_up = self.waiting.len() + self.committed.len();
         while !(has_ended && self.flight.is_empty()) {
-            broker.renew(&self.settings.amqp).await?;
+            let given_up = broker.tend();
+            if !given_up.is_empty() {
+                self.note(given_up, backoff).await;
+            }
             self.make_room(broker, backoff).await;
+            self.send(broker).await?;
             self.measures.note(&mut self.flight, self.waiting.front());
-            let has_room = self.flight.free() > 0 && !broker.pipeline.is_worn();
+            let has_room = self.unsent.is_empty() && self.flight.free() > 0 && broker.allowance() > 0;
             let may_sweep = has_room && held_up == 0 && !stop.is_cancelled();
             // In no order: none of them can keep the others waiting.
             tokio::select! {
                 outcomes = broker.settled() => match outcomes? {
-                    nothing if nothing.is_empty() && broker.pipeline.is_blocked() => {
+                    nothing if nothing.is_empty() && broker.is_blocked() => {
                         self.health.failing(OUTBOX_RELAY, BLOCKED);
                     }
                     outcomes => self.note(outcomes, backoff).await,
                 },
                 committed = next(&mut self.waiting, &mut self.committed), if has_room && !has_ended => match committed {
                     Some(committed) => {
-                        let rows = self.hand_over(broker, committed).await?;
+                        let rows = self.hand_over(broker, committed);
                         held_up = held_up.saturating_sub(rows);
                     }
                     None => has_ended = true,
                 },
-                _ = sweep.tick(), if may_sweep => self.sweep(broker, &mut sweep).await?,
+                _ = sweep.tick(), if may_sweep => self.sweep(broker, &mut sweep).await,
                 _ = recollection.tick(), if !stop.is_cancelled() => self.release_forgotten().await,
             }
         }
@@ -204,8 +227,8 @@ impl OutboxRelay {
         }
     }
 
-    /// Sends committed rows, and further ones up to one portion. Returns how many.
-    async fn hand_over(&mut self, broker: &mut Broker, first: Handed<Committed>) -> Result<usize, Lost> {
+    /// Prepares committed rows, and further ones up to one portion. Returns how many.
+    fn hand_over(&mut self, broker: &Broker, first: Handed<Committed>) -> usize {
         let mut messages = first.0.events.len();
         let mut rows = vec![first];
         while messages < PORTION
@@ -223,34 +246,32 @@ impl OutboxRelay {
         for Handed(row, _) in others {
             self.settlement.unsent(row.key);
         }
-        self.send(broker, owner, own).await?;
-        Ok(taken)
+        self.prepare(&broker.exchange, owner, own);
+        taken
     }
 
-    /// Sends a portion of rows that no process owns, and lets the next sweep follow at once if there are more.
-    async fn sweep(&mut self, broker: &mut Broker, sweep: &mut Interval) -> Result<(), Lost> {
+    /// Prepares a portion of rows that no process owns, and lets the next sweep follow at once if there are more.
+    async fn sweep(&mut self, broker: &Broker, sweep: &mut Interval) {
         if !self.presence.is_alive() {
-            sweep.reset_after(POLL);
-            return Ok(());
+            return sweep.reset_after(POLL);
         }
         // The rest is for what workers hand over: if a queue confirms nothing of what was swept, their messages show it.
         if self.room.is_crowded() {
-            sweep.reset_after(POLL);
-            return Ok(());
+            return sweep.reset_after(POLL);
         }
         // What the database did not accept before.
         self.settlement.try_locked_again();
         self.settle().await;
         let room = (self.room.free() / TYPICAL_SIZE).clamp(1, PORTION);
         let limit = room.min(self.flight.free());
-        let Some(rows) = self.take(limit).await else { return Ok(()) };
+        let Some(rows) = self.take(limit).await else { return };
         if rows.is_empty() {
             // Not before the first sweep: a broker that accepts connections may still block publishing.
             if self.flight.is_empty() {
                 self.flight.acquit_all();
                 self.health.ready(OUTBOX_RELAY);
             }
-            return Ok(());
+            return;
         }
         let messages: usize = rows.iter().map(|row| row.0.events.len()).sum();
         info!(component = OUTBOX_RELAY, messages, "{OUTBOX_RELAY} took over {messages} messages");
@@ -258,7 +279,7 @@ impl OutboxRelay {
             sweep.reset_immediately();
         }
         let owner = rows.first().and_then(|row| row.0.owner);
-        self.send(broker, owner, rows).await
+        self.prepare(&broker.exchange, owner, rows);
     }
 
     /// Takes rows that no process owns, of about `limit` messages; `None` when the database failed.
@@ -292,24 +313,10 @@ impl OutboxRelay {
 
     /// Notes the outcome of messages, and settles the rows whose last message this was.
     async fn note(&mut self, outcomes: Outcomes<Name>, backoff: &mut Backoff) {
-        self.measures.known(&outcomes);
-        let (mut has_published, mut has_unroutable) = (false, false);
-        let is_answered = !outcomes.is_empty();
-        for (Name { row, event, answer, span, .. }, outcome) in outcomes {
-            let is_published = outcome.is_ok();
-            spans::end(span, outcome);
-            match outcome {
-                Ok(()) => has_published = true,
-                Err(why) => {
-                    has_unroutable |= why == Unpublished::Unroutable;
-                    self.troubles.count(why);
-                }
-            }
-            if let Some(answer) = answer.filter(|_| is_published) {
-                self.answers.offer(answer);
-            }
-            self.flight.settle(row, event, is_published, &mut self.settlement);
-        }
+        let has = |what| outcomes.iter().any(|(_, outcome)| *outcome == what);
+        let (has_published, has_unroutable) = (has(Ok(())), has(Err(Unpublished::Unroutable)));
+        let is_answered = outcomes.iter().any(|(_, outcome)| *outcome != Err(Unpublished::Unread));
+        self.end(outcomes);
         if has_published {
             backoff.reset();
         }
@@ -321,6 +328,26 @@ impl OutboxRelay {
             self.health.failing(OUTBOX_RELAY, Unpublished::Unroutable.to_string());
         } else if is_answered && is_settled {
             self.health.ready(OUTBOX_RELAY);
+        }
+    }
+
+    /// The end of messages.
+    fn end(&mut self, outcomes: Outcomes<Name>) {
+        self.measures.known(&outcomes);
+        for (Name { row, event, answer, span, .. }, outcome) in outcomes {
+            spans::end(span, outcome);
+            let end = match outcome {
+                Ok(()) => End::Published,
+                Err(Unpublished::Unread) => End::Unsent,
+                Err(why) => {
+                    self.troubles.count(why);
+                    End::Failed
+                }
+            };
+            if let Some(answer) = answer.filter(|_| end == End::Published) {
+                self.answers.offer(answer);
+            }
+            self.flight.settle(row, event, end, &mut self.settlement);
         }
     }
 
