@@ -12,20 +12,22 @@ mod flight;
 mod lost;
 mod measures;
 mod messages;
+mod retries;
 mod sending;
 mod settlement;
 mod spans;
+mod sweeping;
 mod troubles;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc};
 
 use sqlx::PgConnection;
 use tokio::{
     sync::mpsc,
-    time::{Instant, Interval, MissedTickBehavior, interval, interval_at},
+    time::{Instant, MissedTickBehavior, interval, interval_at},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use self::{
     answers::Answers,
@@ -33,6 +35,7 @@ use self::{
     flight::{End, Flight, Name},
     lost::Lost,
     measures::Measures,
+    retries::Retries,
     sending::Unsent,
     settlement::Settlement,
     troubles::Troubles,
@@ -42,17 +45,13 @@ use super::{
     component::OUTBOX_RELAY,
     presence::Presence,
     retry,
-    room::{Bulk as _, Handed, Room},
+    room::{Handed, Room},
 };
 use crate::{
     amqp::{Outcomes, Unpublished},
-    domain::chain::outgoing::OutgoingEvent,
     health::Health,
     metrics::Metrics,
-    postgres::{
-        Database,
-        effects::{self, Kind, Part as _, events::Committed, unowned},
-    },
+    postgres::{Database, effects::events::Committed},
     settings::Settings,
     telemetry::{chain, traces::Traces},
 };
@@ -60,15 +59,9 @@ use crate::{
 /// Maximum number of messages that are taken and sent at once. One row always fits.
 const PORTION: usize = 500;
 
-/// What a message in flight may take up, for the number of messages that a sweep takes.
-const TYPICAL_SIZE: usize = 8 * 1024;
-
 /// What `/readyz` reports then.
 const BLOCKED: &str =
     "the broker did not confirm in time: it blocks publishers, being short of memory or disk";
-
-/// Wait for what the next sweep needs: the registration of the process, without which the relay may not take rows, or room.
-const POLL: Duration = Duration::from_millis(200);
 
 /// The one publisher of events in a process.
 pub struct OutboxRelay {
@@ -83,6 +76,7 @@ pub struct OutboxRelay {
     health: Health,
     flight: Flight,
     unsent: Unsent,
+    retries: Retries,
     trouble: Trouble,
     answers: Answers,
     /// What is not stored yet about its rows.
@@ -116,6 +110,7 @@ impl OutboxRelay {
             health,
             flight: Flight::default(),
             unsent: Unsent::default(),
+            retries: Retries::default(),
             trouble: Trouble::default(),
             settlement: Settlement::default(),
             troubles: Troubles::default(),
@@ -167,7 +162,10 @@ impl OutboxRelay {
         }
         self.end(open);
         for (_, name, _) in std::mem::take(&mut self.unsent) {
-            self.flight.settle(name.row, name.event, End::Unsent, &mut self.settlement);
+            if name.is_retry {
+                self.retries.end(false);
+            }
+            self.finish(name, End::Unsent);
         }
     }
 
@@ -192,6 +190,9 @@ impl OutboxRelay {
             }
             self.make_room(broker, backoff).await;
             self.send(broker).await?;
+            if self.retries.has_succeeded() {
+                sweep.reset_immediately();
+            }
             self.measures.note(&mut self.flight, self.waiting.front());
             let has_room = self.unsent.is_empty() && self.flight.free() > 0 && broker.allowance() > 0;
             let may_sweep = has_room && held_up == 0 && !stop.is_cancelled();
@@ -210,7 +211,7 @@ impl OutboxRelay {
                     }
                     None => has_ended = true,
                 },
-                _ = sweep.tick(), if may_sweep => self.sweep(broker, &mut sweep).await,
+                _ = sweep.tick(), if may_sweep => self.sweep(&broker.exchange, &mut sweep).await,
                 _ = recollection.tick(), if !stop.is_cancelled() => self.release_forgotten().await,
             }
         }
@@ -246,69 +247,8 @@ impl OutboxRelay {
         for Handed(row, _) in others {
             self.settlement.unsent(row.key);
         }
-        self.prepare(&broker.exchange, owner, own);
+        self.prepare(&broker.exchange, owner, own, false);
         taken
-    }
-
-    /// Prepares a portion of rows that no process owns, and lets the next sweep follow at once if there are more.
-    async fn sweep(&mut self, broker: &Broker, sweep: &mut Interval) {
-        if !self.presence.is_alive() {
-            return sweep.reset_after(POLL);
-        }
-        // The rest is for what workers hand over: if a queue confirms nothing of what was swept, their messages show it.
-        if self.room.is_crowded() {
-            return sweep.reset_after(POLL);
-        }
-        // What the database did not accept before.
-        self.settlement.try_locked_again();
-        self.settle().await;
-        let room = (self.room.free() / TYPICAL_SIZE).clamp(1, PORTION);
-        let limit = room.min(self.flight.free());
-        let Some(rows) = self.take(limit).await else { return };
-        if rows.is_empty() {
-            // Not before the first sweep: a broker that accepts connections may still block publishing.
-            if self.flight.is_empty() {
-                self.flight.acquit_all();
-                self.health.ready(OUTBOX_RELAY);
-            }
-            return;
-        }
-        let messages: usize = rows.iter().map(|row| row.0.events.len()).sum();
-        info!(component = OUTBOX_RELAY, messages, "{OUTBOX_RELAY} took over {messages} messages");
-        if messages >= limit || rows.len() >= unowned::MAX_TAKEN {
-            sweep.reset_immediately();
-        }
-        let owner = rows.first().and_then(|row| row.0.owner);
-        self.prepare(&broker.exchange, owner, rows);
-    }
-
-    /// Takes rows that no process owns, of about `limit` messages; `None` when the database failed.
-    async fn take(&mut self, limit: usize) -> Option<Vec<Handed<Committed>>> {
-        let owner = self.presence.id();
-        let limits = (limit, unowned::MAX_TAKEN_BYTES.min(self.room.free()).max(1));
-        let rows =
-            self.unit(async |conn| unowned::take(conn, Kind::Publish, owner, limits, &[]).await).await?;
-        let (mut taken, since) = (Vec::with_capacity(rows.len()), std::time::Instant::now());
-        for row in rows {
-            match OutgoingEvent::unpack(&row.key.company, &row.body) {
-                Ok(events) => {
-                    let row = Committed { key: row.key, owner: Some(owner), events, since };
-                    let reserved = self.room.reserve_at_most(row.size());
-                    taken.push(Handed(row, reserved));
-                }
-                Err(error) => {
-                    let (batch, messages, error) = (row.key.batch, row.items, chain(&error));
-                    error!(
-                        component = OUTBOX_RELAY,
-                        %batch, messages, error,
-                        "could not read batch {batch}; a process of a newer version may be able to publish it"
-                    );
-                    self.settlement.unreadable(row.key);
-                }
-            }
-        }
-        self.settle().await;
-        Some(taken)
     }
 
     /// Notes the outcome of messages, and settles the rows whose last message this was.
@@ -334,8 +274,8 @@ impl OutboxRelay {
     /// The end of messages.
     fn end(&mut self, outcomes: Outcomes<Name>) {
         self.measures.known(&outcomes);
-        for (Name { row, event, answer, span, .. }, outcome) in outcomes {
-            spans::end(span, outcome);
+        for (mut name, outcome) in outcomes {
+            spans::end(name.span.take(), outcome);
             let end = match outcome {
                 Ok(()) => End::Published,
                 Err(Unpublished::Unread) => End::Unsent,
@@ -344,10 +284,10 @@ impl OutboxRelay {
                     End::Failed
                 }
             };
-            if let Some(answer) = answer.filter(|_| end == End::Published) {
-                self.answers.offer(answer);
+            if name.is_retry {
+                self.retries.end(end == End::Published);
             }
-            self.flight.settle(row, event, end, &mut self.settlement);
+            self.finish(name, end);
         }
     }
 
@@ -361,24 +301,6 @@ impl OutboxRelay {
             self.settlement.written(rows, &locked);
         }
         true
-    }
-
-    /// Releases rows of this process that never arrived here: the commit succeeded, but its answer was lost.
-    async fn release_forgotten(&mut self) {
-        let Some(owner) = self.presence.owner() else { return };
-        self.take_arrived();
-        let lease = self.settings.outbox.lease;
-        let waiting = self.waiting.iter().map(|row| row.0.key.clone());
-        let known: Vec<_> = self.settlement.keys().chain(self.flight.keys()).chain(waiting).collect();
-        let released = self
-            .unit(async |conn| effects::release_forgotten(conn, Kind::Publish, owner, lease, &known).await)
-            .await;
-        if let Some(batches @ 1..) = released {
-            info!(
-                component = OUTBOX_RELAY,
-                batches, "{OUTBOX_RELAY} released {batches} batches whose commit was not acknowledged"
-            );
-        }
     }
 
     /// Takes what workers have handed over.

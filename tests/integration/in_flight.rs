@@ -145,7 +145,9 @@ async fn person_whom_another_transaction_adds_meanwhile_is_updated(app: &TestApp
     let heard = app.broker.upserted(&event).await;
     assert_eq!((heard.at("/data/operation"), heard.at("/data/contact/id")), (&json!("updated"), &json!(ADA)));
     assert_eq!(app.rows("contacts WHERE name = 'Ada' AND version = 2").await, 1);
-    for (table, rows) in [("contacts", 1), ("contact_identifiers", 1), ("trigger_events", 1), ("applied_events", 1)] {
+    for (table, rows) in
+        [("contacts", 1), ("contact_identifiers", 1), ("trigger_events", 1), ("applied_events", 1)]
+    {
         assert_eq!(app.rows(table).await, rows, "{table}");
     }
     assert_eq!(app.rows("dead_letters").await, 0);

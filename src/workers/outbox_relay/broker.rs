@@ -74,7 +74,10 @@ impl Trouble {
 
     fn goes_on(&mut self, now: Instant) {
         if self.is_over(now) {
-            info!(component = OUTBOX_RELAY, "a queue does not confirm; {OUTBOX_RELAY} uses several connections");
+            info!(
+                component = OUTBOX_RELAY,
+                "a queue does not confirm; {OUTBOX_RELAY} uses several connections"
+            );
         }
         self.0 = Some(now + TROUBLE);
     }
@@ -113,7 +116,8 @@ impl Broker {
     pub(super) fn tend(&mut self) -> Outcomes<Name> {
         let now = Instant::now();
         self.retired.retain(|(pipeline, _)| !pipeline.is_empty());
-        let pipelines = std::iter::once(&self.pipeline).chain(self.retired.iter().map(|(pipeline, _)| pipeline));
+        let pipelines =
+            std::iter::once(&self.pipeline).chain(self.retired.iter().map(|(pipeline, _)| pipeline));
         if pipelines.filter_map(Pipeline::oldest).any(|oldest| oldest + PATIENCE <= now) {
             self.trouble.goes_on(now);
         }

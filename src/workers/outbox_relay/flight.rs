@@ -15,8 +15,10 @@ pub(super) struct Name {
     /// Its row, as [`Flight::add`] numbered it.
     pub(super) row: u64,
     pub(super) event: Uuid,
-    /// What is sent to the queue in its `reply_to` once it is published.
+    /// What is sent to the queue in its `reply_to` once its end is known, whatever that is.
     pub(super) answer: Option<Message>,
+    /// A queue has not taken it before.
+    pub(super) is_retry: bool,
     /// When it was sent.
     pub(super) sent_at: Instant,
     pub(super) span: Option<Span>,
@@ -45,6 +47,8 @@ struct Row {
     unsent: usize,
     /// Some of them were sent, and a queue did not take them.
     has_failed: bool,
+    /// Answers to events that were not sent.
+    unanswered: Vec<Message>,
     /// The size of its body, in bytes.
     size: usize,
     reserved: Option<Reserved>,
@@ -108,7 +112,17 @@ impl Flight {
     ) -> u64 {
         let open: HashSet<Uuid> = events.collect();
         let (all, unpublished) = (open.len(), HashSet::new());
-        let row = Row { key, all, unsent: all, open, unpublished, has_failed: false, size, reserved };
+        let row = Row {
+            key,
+            all,
+            unsent: all,
+            open,
+            unpublished,
+            has_failed: false,
+            unanswered: Vec::new(),
+            size,
+            reserved,
+        };
         self.rows.insert(self.next, row);
         self.next += 1;
         self.next - 1
@@ -124,21 +138,37 @@ impl Flight {
         }
     }
 
-    /// The end of an event. With its last event, the row goes to `settlement`.
-    pub(super) fn settle(&mut self, row: u64, event: Uuid, end: End, settlement: &mut Settlement) {
-        let Some(found) = self.rows.get_mut(&row) else { return };
+    /// The end of an event. With its last event, the row goes to `settlement`. Returns the answers that are due: those to
+    /// events that are not published again, or not as if nothing had happened.
+    pub(super) fn settle(
+        &mut self,
+        (row, event): (u64, Uuid),
+        end: End,
+        answer: Option<Message>,
+        settlement: &mut Settlement,
+    ) -> Vec<Message> {
+        let Some(found) = self.rows.get_mut(&row) else { return Vec::new() };
+        let mut answers = Vec::new();
+        if end == End::Unsent {
+            found.unanswered.extend(answer);
+        } else {
+            answers.extend(answer);
+        }
         found.open.remove(&event);
         if end != End::Published {
             found.unpublished.insert(event);
         }
         found.has_failed |= end == End::Failed;
         if found.open.is_empty()
-            && let Some(Row { key, all, unpublished: events, has_failed, size, .. }) = self.rows.remove(&row)
+            && let Some(Row { key, all, unpublished: events, has_failed, unanswered, size, .. }) =
+                self.rows.remove(&row)
         {
             let unpublished = Unpublished { key, events, all, size };
             if !unpublished.events.is_empty() && !has_failed {
-                return settlement.now(unpublished);
+                settlement.now(unpublished);
+                return answers;
             }
+            answers.extend(unanswered);
             self.acquit(&unpublished.key);
             if unpublished.events.is_empty() {
                 settlement.published(unpublished.key);
@@ -147,6 +177,7 @@ impl Flight {
                 settlement.later(unpublished);
             }
         }
+        answers
     }
 
     fn acquit(&mut self, key: &EffectsKey) {
@@ -183,9 +214,9 @@ mod tests {
         let (mut flight, mut settlement) = (Flight::default(), Settlement::default());
         let events = [Uuid::now_v7(), Uuid::now_v7()];
         let row = flight.add(key(), events.into_iter(), 0, None);
-        flight.settle(row, events[0], End::Published, &mut settlement);
+        let _ = flight.settle((row, events[0]), End::Published, None, &mut settlement);
         assert!(settlement.portion().is_none() && !flight.is_empty());
-        flight.settle(row, events[1], End::Failed, &mut settlement);
+        let _ = flight.settle((row, events[1]), End::Failed, None, &mut settlement);
         assert!(settlement.portion().is_some() && flight.is_empty());
     }
 
@@ -202,9 +233,38 @@ mod tests {
             let events = [Uuid::now_v7(), Uuid::now_v7()];
             let row = flight.add(key(), events.into_iter(), 0, None);
             for (event, end) in events.into_iter().zip(ends) {
-                flight.settle(row, event, end, &mut settlement);
+                let _ = flight.settle((row, event), end, None, &mut settlement);
             }
             assert_eq!(settlement.portion().unwrap().is_due_now(), is_due_now, "{ends:?}");
+        }
+    }
+
+    #[test]
+    fn an_event_is_answered_once() {
+        let answer = || {
+            let (exchange, routing_key) = (String::new(), "asker".to_owned());
+            Some(Message {
+                exchange,
+                routing_key,
+                mandatory: false,
+                body: Vec::new(),
+                properties: Default::default(),
+            })
+        };
+        for (ends, answers) in [
+            ([End::Published, End::Failed], [1, 1]),
+            // Both are sent again, with their answers.
+            ([End::Unsent, End::Unsent], [0, 0]),
+            // The row waits, and its events count as published before from then on.
+            ([End::Unsent, End::Failed], [0, 2]),
+            ([End::Failed, End::Unsent], [1, 1]),
+        ] {
+            let (mut flight, mut settlement) = (Flight::default(), Settlement::default());
+            let events = [Uuid::now_v7(), Uuid::now_v7()];
+            let row = flight.add(key(), events.into_iter(), 0, None);
+            let sent =
+                [0, 1].map(|n| flight.settle((row, events[n]), ends[n], answer(), &mut settlement).len());
+            assert_eq!(sent, answers, "{ends:?}");
         }
     }
 
@@ -217,19 +277,19 @@ mod tests {
             sent.extend((1..rows).map(|_| flight.add(key(), once(), 0, None)));
             flight.suspect();
             for row in sent {
-                flight.settle(row, Uuid::nil(), End::Unsent, &mut settlement);
+                let _ = flight.settle((row, Uuid::nil()), End::Unsent, None, &mut settlement);
             }
             assert!(settlement.portion().unwrap().is_due_now());
             assert_eq!(flight.free(), rows / 2);
             // Others go on, but it stays suspected.
             let row = flight.add(key(), once(), 0, None);
-            flight.settle(row, Uuid::nil(), End::Published, &mut settlement);
+            let _ = flight.settle((row, Uuid::nil()), End::Published, None, &mut settlement);
             assert_eq!(flight.free(), rows / 2);
         }
         let mut settlement = Settlement::default();
         let row = flight.add(bad, once(), 0, None);
         flight.suspect();
-        flight.settle(row, Uuid::nil(), End::Unsent, &mut settlement);
+        let _ = flight.settle((row, Uuid::nil()), End::Unsent, None, &mut settlement);
         assert_eq!(flight.free(), usize::MAX, "it was alone, and waits now");
         assert!(!settlement.portion().unwrap().is_due_now());
     }

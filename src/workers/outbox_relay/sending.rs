@@ -26,8 +26,22 @@ const SLICE: usize = 1 << 20;
 pub(super) type Unsent = VecDeque<(Option<Uuid>, Name, Message)>;
 
 impl OutboxRelay {
-    /// Prepares the messages of rows that this process owns as `owner`.
-    pub(super) fn prepare(&mut self, exchange: &str, owner: Option<Uuid>, rows: Vec<Handed<Committed>>) {
+    /// The end of an event. It is answered if it is not published again soon.
+    pub(super) fn finish(&mut self, name: Name, end: End) {
+        let Name { row, event, answer, .. } = name;
+        for answer in self.flight.settle((row, event), end, answer, &mut self.settlement) {
+            self.answers.offer(answer);
+        }
+    }
+
+    /// Prepares the messages of rows that this process owns as `owner`. Of retries, some may have to wait.
+    pub(super) fn prepare(
+        &mut self,
+        exchange: &str,
+        owner: Option<Uuid>,
+        rows: Vec<Handed<Committed>>,
+        is_retry: bool,
+    ) {
         let sent_at = Instant::now();
         for Handed(Committed { key, events, since, .. }, reserved) in rows {
             if events.is_empty() {
@@ -39,7 +53,12 @@ impl OutboxRelay {
             self.flight.waits_since(since);
             for mut event in events {
                 let span = spans::begin(&self.traces, &mut event);
-                let name = Name { row, event: event.id, answer: answer(&event), sent_at, span };
+                let answer = answer(&event).filter(|_| !is_retry);
+                let name = Name { row, event: event.id, answer, is_retry, sent_at, span };
+                if is_retry && !self.retries.begin() {
+                    self.finish(name, End::Unsent);
+                    continue;
+                }
                 self.unsent.push_back((owner, name, to_amqp(exchange, event)));
             }
         }
@@ -81,7 +100,10 @@ impl OutboxRelay {
                 self.flight.sent(name.row, kept);
                 messages.push((name, message));
             } else {
-                self.flight.settle(name.row, name.event, End::Unsent, &mut self.settlement);
+                if name.is_retry {
+                    self.retries.end(false);
+                }
+                self.finish(name, End::Unsent);
             }
         }
         if !messages.is_empty() {
