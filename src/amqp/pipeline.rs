@@ -277,7 +277,7 @@ impl<T> Pipeline<T> {
                 for since in self.open.values_mut().map(|sent| &mut sent.since) {
                     *since = now;
                 }
-                for question in &mut self.question {
+                if let Some(question) = &mut self.question {
                     question.since = now;
                 }
             }

@@ -70,7 +70,7 @@ async fn reply_queue_that_confirms_nothing_drops_only_its_own_answers(app: &Test
                 .1
                 .split(' ')
                 .next()?
-                .parse()
+                .parse::<usize>()
                 .ok()
         });
         counts.sum::<usize>()
