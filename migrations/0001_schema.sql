@@ -170,6 +170,7 @@ CREATE TABLE effects (
     kind       text COLLATE "C" NOT NULL CHECK (kind IN ('publish', 'send')),
     owner      uuid,                                 -- the process that works on it; null: any process, once it is due
     due_at     timestamptz NOT NULL DEFAULT now(),
+    postponed  boolean NOT NULL DEFAULT false,       -- a queue has not taken its messages before
     items      integer NOT NULL,                     -- messages or requests in the body
     body       bytea COMPRESSION lz4 NOT NULL,       -- MessagePack
     created_at timestamptz NOT NULL DEFAULT now(),
@@ -182,7 +183,7 @@ CREATE TABLE effects (
     toast.autovacuum_vacuum_threshold = 1000,
     toast.autovacuum_vacuum_cost_delay = 0
 );
-CREATE INDEX effects_due ON effects (kind, due_at) WHERE owner IS NULL;
+CREATE INDEX effects_due ON effects (kind, postponed, due_at) WHERE owner IS NULL;
 CREATE INDEX effects_due_companies ON effects (kind, company_id, due_at) WHERE owner IS NULL;
 CREATE INDEX effects_owned ON effects (owner) WHERE owner IS NOT NULL;
 -- Webhooks by age: the oldest, for retention, and the newest, for listings.

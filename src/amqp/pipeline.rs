@@ -1,9 +1,14 @@
-//! Publishes with confirms without waiting for one message before sending the next. Each message has its own outcome,
-//! so a message without a confirm holds up only itself.
+//! Publishes with confirms without waiting for one message before the next. Each message has an outcome of its own, so one
+//! that the broker does not confirm holds up nothing but itself.
 //!
-//! The broker returns an unroutable message and confirms it as well. The library may attach a returned message to
-//! another message's confirm, but never to one in a later frame. So a confirm counts once all confirms of its frame
-//! have been looked at.
+//! Once 32 messages for one quorum queue are unconfirmed (`quorum_commands_soft_limit`), RabbitMQ blocks the channel: it
+//! still routes what it is given, but after at most 400 more messages (`credit_flow_default_credit`) nothing is read from
+//! the connection any more. So the channel is asked now and then how far it has got, and the owner of a pipeline changes to
+//! another connection before that happens.
+//!
+//! An unroutable message is returned and confirmed as well. The library may attach a returned message to the confirm of
+//! another one, but never to a later frame of the broker than that of its own confirm. So a confirm counts once all
+//! confirms of its frame have been looked at.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -12,16 +17,17 @@ use std::{
 };
 
 use futures_util::{FutureExt as _, StreamExt as _, future::try_join_all, stream::FuturesUnordered};
-use lapin::{Confirmation, options::BasicPublishOptions};
+use lapin::{
+    Confirmation,
+    options::{BasicPublishOptions, BasicQosOptions},
+};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::publisher::{Message, PublishError, Publisher, Unpublished};
 
-/// Maximum number of late messages that may still be confirmed. Beyond it, nothing more should be sent over the connection: the
-/// client library keeps something of each until it is confirmed.
-const MAX_LATE: usize = 20_000;
-
 type Confirming = Pin<Box<dyn Future<Output = (u64, lapin::Result<Confirmation>)> + Send>>;
+
+type Answering = Pin<Box<dyn Future<Output = lapin::Result<()>> + Send>>;
 
 /// A publisher with any number of messages in flight. `T` is the caller's name of a message.
 pub struct Pipeline<T> {
@@ -34,10 +40,22 @@ pub struct Pipeline<T> {
     gathered: Vec<(u64, Result<(), Unpublished>)>,
     /// Ids of returned messages.
     returned: HashSet<String>,
-    /// When the latest message with a known outcome was sent.
+    /// When the latest message was sent whose outcome the broker has told.
     answered: Option<Instant>,
-    /// While a message is overdue: whether the broker still answers.
-    probe: Option<Pin<Box<dyn Future<Output = bool> + Send>>>,
+    /// The broker has routed all messages before this one.
+    routed: u64,
+    /// While it has not routed all.
+    question: Option<Question>,
+    /// How many messages were sent since none was unconfirmed.
+    used: usize,
+}
+
+/// A request over the same channel, which the broker answers once it has routed what was sent before.
+struct Question {
+    /// What was sent before this one.
+    before: u64,
+    since: Instant,
+    answer: Answering,
 }
 
 struct Sent<T> {
@@ -47,17 +65,7 @@ struct Sent<T> {
     since: Instant,
 }
 
-/// Why a message is overdue.
-enum Overdue {
-    /// A queue does not accept it.
-    Late,
-    /// The broker blocks publishers.
-    Blocked,
-    /// The broker does not answer at all.
-    Silent,
-}
-
-/// Messages and their outcomes.
+/// Messages and what happened to them.
 pub type Outcomes<T> = Vec<(T, Result<(), Unpublished>)>;
 
 impl<T> Pipeline<T> {
@@ -72,7 +80,9 @@ impl<T> Pipeline<T> {
             gathered: Vec::new(),
             returned: HashSet::new(),
             answered: None,
-            probe: None,
+            routed: 0,
+            question: None,
+            used: 0,
         }
     }
 
@@ -103,6 +113,7 @@ impl<T> Pipeline<T> {
                 message.properties.clone(),
             )
         });
+        self.used += bodies.len();
         let limit = self.publisher.timeout();
         let written = match timeout(limit, try_join_all(published)).await {
             Ok(written) => written.map_err(PublishError::from),
@@ -113,18 +124,33 @@ impl<T> Pipeline<T> {
         for (number, confirm) in (first..).zip(confirms) {
             self.confirms.push(Box::pin(async move { (number, confirm.await) }));
         }
+        self.ask();
         Ok(())
     }
 
-    /// Waits until the outcome of some messages is known. A message that is not confirmed within `amqp.publish_timeout`
-    /// is late, if the broker answers otherwise. While it blocks the connection none is, and this returns nothing. Waits
-    /// forever while nothing is in flight. It can be canceled.
+    /// Asks how far the broker has got, unless it has been asked or has routed everything.
+    fn ask(&mut self) {
+        if self.question.is_some() || self.routed >= self.next {
+            return;
+        }
+        let channel = self.publisher.channel().clone();
+        let mut answer: Answering =
+            Box::pin(async move { channel.basic_qos(1, BasicQosOptions::default()).await });
+        // Sends it. The first wait finds out what came of that.
+        if (&mut answer).now_or_never().is_none() {
+            self.question = Some(Question { before: self.next, since: Instant::now(), answer });
+        }
+    }
+
+    /// Waits until the outcome of some messages is known, or returns nothing if only their progress is. A message that is
+    /// not confirmed within `amqp.publish_timeout` is late, if the broker has routed it. While it blocks the connection none
+    /// is. Waits for ever while nothing is in flight. It can be canceled.
     ///
     /// # Errors
-    /// When the connection is lost; as with [`Self::send`].
+    /// When the connection is lost, or the broker has read nothing for `amqp.publish_timeout`; as with [`Self::send`].
     pub async fn settled(&mut self) -> Result<Outcomes<T>, PublishError> {
         if self.gathered.is_empty() && !self.wait().await? {
-            // Confirms that have arrived are not late.
+            // What has arrived meanwhile is not late.
             self.gather()?;
             if self.gathered.is_empty() {
                 let until = Instant::now().checked_sub(self.publisher.timeout());
@@ -147,6 +173,9 @@ impl<T> Pipeline<T> {
             // Of messages that were late.
             self.returned.clear();
         }
+        if self.confirms.is_empty() {
+            self.used = 0;
+        }
         Ok(outcomes)
     }
 
@@ -162,65 +191,98 @@ impl<T> Pipeline<T> {
         self.open.is_empty()
     }
 
-    /// When the latest message with a known outcome was sent. Earlier messages without an outcome are held up.
+    /// When the latest message was sent whose outcome the broker has told. It holds up what was sent before and has none.
     #[must_use]
     pub fn answered(&self) -> Option<Instant> {
         self.answered
     }
 
-    /// Counts all messages as late that were sent until then.
+    /// How many messages were sent since none was unconfirmed.
+    #[must_use]
+    pub const fn used(&self) -> usize {
+        self.used
+    }
+
+    /// How many messages the broker may not have read yet.
+    #[must_use]
+    pub fn unread(&self) -> usize {
+        usize::try_from(self.next.saturating_sub(self.routed)).unwrap_or(usize::MAX)
+    }
+
+    /// When the oldest message was sent whose outcome is unknown; `None` while the broker blocks publishers.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Instant> {
+        self.open.first_key_value().map(|(_, sent)| sent.since).filter(|_| !self.is_blocked())
+    }
+
+    /// Whether the connection is open.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.publisher.connection().status().connected()
+    }
+
+    /// Counts all messages as late that were sent until then and that the broker has routed.
     pub fn give_up(&mut self, until: Instant) -> Outcomes<T> {
         let mut outcomes = Vec::new();
         while let Some(first) = self.open.first_entry()
             && first.get().since <= until
+            && *first.key() < self.routed
         {
             outcomes.push((first.remove().name, Err(Unpublished::Late)));
         }
         outcomes
     }
 
-    /// Whether too many messages are late to send more over this connection.
-    #[must_use]
-    pub fn is_worn(&self) -> bool {
-        self.confirms.len() > MAX_LATE + self.open.len()
+    /// Gives up all messages. Those are late that the broker has routed. The pipeline must then be dropped.
+    pub fn abandon(&mut self) -> Outcomes<T> {
+        let open = std::mem::take(&mut self.open).into_iter();
+        let why = |number| if number < self.routed { Unpublished::Late } else { Unpublished::Unread };
+        open.map(|(number, sent)| (sent.name, Err(why(number)))).collect()
     }
 
-    /// Waits for a confirm, for as long as a confirm may take while the broker blocks publishers, or until the oldest
-    /// message is late: `false`.
+    /// Waits for a confirm, for the answer to a question, for as long as a confirm may take while the broker blocks
+    /// publishers, or until the oldest message is late: `false`.
     async fn wait(&mut self) -> Result<bool, PublishError> {
         let limit = self.publisher.timeout();
-        let deadline = self.open.first_key_value().map(|(_, sent)| sent.since + limit);
-        let (probe, publisher) = (&mut self.probe, &self.publisher);
+        let oldest = self.open.first_key_value().map(|(number, sent)| (*number, sent.since));
+        let is_routed = oldest.is_none_or(|(number, _)| number < self.routed);
+        // However long the way to the broker is: it takes what comes before as well.
+        let asked = self.question.as_ref().map(|question| question.since).filter(|_| !is_routed);
+        let deadline = oldest.map(|(_, since)| asked.max(Some(since)).unwrap_or(since) + limit);
+        let question = &mut self.question;
+        let answered = async {
+            let Some(Question { before, answer, .. }) = question else { return pending().await };
+            (*before, answer.await)
+        };
         let overdue = async {
             let Some(deadline) = deadline else { return pending().await };
             sleep_until(deadline).await;
-            if publisher.connection().status().blocked() {
-                return Overdue::Blocked;
-            }
-            // Kept, because this wait may be canceled again and again.
-            let is_answered = probe.get_or_insert_with(|| Box::pin(publisher.probe())).await;
-            *probe = None;
-            if is_answered { Overdue::Late } else { Overdue::Silent }
         };
         tokio::select! {
             biased;
-            Some(confirmed) = self.confirms.next() => {
-                self.take(confirmed)?;
-                Ok(true)
+            Some(confirmed) = self.confirms.next() => self.take(confirmed)?,
+            (before, answer) = answered => {
+                self.question = None;
+                // The confirms know why the channel was closed.
+                answer.map_err(|error| self.gather().err().unwrap_or_else(|| error.into()))?;
+                self.routed = before;
+                self.ask();
             }
-            overdue = overdue => match overdue {
-                Overdue::Late => Ok(false),
-                Overdue::Silent => Err(PublishError::Timeout(limit)),
-                Overdue::Blocked => {
-                    // Once it is free, each of them has its whole time again.
-                    let now = Instant::now();
-                    for sent in self.open.values_mut() {
-                        sent.since = now;
-                    }
-                    Ok(true)
+            () = overdue => {
+                if !self.is_blocked() {
+                    return if is_routed { Ok(false) } else { Err(PublishError::Timeout(limit)) };
+                }
+                // Once it is free, each of them has its whole time again.
+                let now = Instant::now();
+                for since in self.open.values_mut().map(|sent| &mut sent.since) {
+                    *since = now;
+                }
+                if let Some(question) = &mut self.question {
+                    question.since = now;
                 }
             }
         }
+        Ok(true)
     }
 
     /// Takes every confirm that has arrived.

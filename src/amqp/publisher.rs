@@ -8,7 +8,7 @@ use std::{collections::HashSet, time::Duration};
 use futures_util::future::try_join_all;
 use lapin::{
     BasicProperties, Channel, Confirmation, ErrorKind,
-    options::{BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions},
+    options::{BasicPublishOptions, ConfirmSelectOptions},
 };
 use tokio::time::timeout;
 
@@ -45,6 +45,9 @@ pub enum Unpublished {
     /// The broker has not confirmed it in time: a queue that it is routed to may be without a majority of its members.
     #[error("the broker did not confirm the message in time")]
     Late,
+    /// The broker has not read it.
+    #[error("the broker did not read the message")]
+    Unread,
 }
 
 impl Unpublished {
@@ -55,6 +58,7 @@ impl Unpublished {
             Self::Unroutable => "unroutable",
             Self::Refused => "refused",
             Self::Late => "unconfirmed",
+            Self::Unread => "unread",
         }
     }
 }
@@ -86,8 +90,6 @@ impl PublishError {
 pub struct Publisher {
     connection: Connection,
     channel: Channel,
-    /// Publishes nothing, so no queue holds it up.
-    probing: Channel,
     timeout: Duration,
 }
 
@@ -98,10 +100,10 @@ impl Publisher {
         let opened = async {
             let channel = connection.create_channel().await?;
             channel.confirm_select(ConfirmSelectOptions::default()).await?;
-            Ok::<_, lapin::Error>((channel, connection.create_channel().await?))
+            Ok::<_, lapin::Error>(channel)
         };
-        let (channel, probing) = within_timeout(settings, opened).await?;
-        Ok(Self { connection, channel, probing, timeout: settings.publish_timeout })
+        let channel = within_timeout(settings, opened).await?;
+        Ok(Self { connection, channel, timeout: settings.publish_timeout })
     }
 
     /// The connection, for declarations.
@@ -112,15 +114,6 @@ impl Publisher {
 
     pub(super) fn channel(&self) -> &Channel {
         &self.channel
-    }
-
-    /// Whether the broker still answers on this connection.
-    pub(super) fn probe(&self) -> impl Future<Output = bool> + Send + use<> {
-        let (probing, limit) = (self.probing.clone(), self.timeout);
-        async move {
-            let answer = probing.basic_qos(1, BasicQosOptions::default());
-            matches!(timeout(limit, answer).await, Ok(Ok(())))
-        }
     }
 
     /// How long a confirm may take.

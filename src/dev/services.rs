@@ -112,6 +112,10 @@ pub enum Action {
     Alarm,
     /// Ends the alarm.
     Calm,
+    /// The broker only: suspends the quorum queues whose names end with `stalled`, as if they had lost their majority.
+    Stall,
+    /// Ends that.
+    Unstall,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -271,6 +275,8 @@ enum LaunchError {
     TooSlow { service: &'static str, log: PathBuf },
     #[error("could not change the broker's memory limit; its log is {}", log.display())]
     NoAlarm { log: PathBuf },
+    #[error("could not suspend or resume queues; the broker's log is {}", log.display())]
+    NoStall { log: PathBuf },
 }
 
 /// Different ports on 127.0.0.1 that were free just now.

@@ -38,12 +38,13 @@ pub async fn lag(conn: &mut PgConnection) -> Result<Lag, sqlx::Error> {
            SELECT
              coalesce(
                  (SELECT extract(epoch FROM now() - f.due_at) FROM effects f
-                  WHERE f.kind = 'publish' AND f.owner IS NULL AND f.due_at <= now() ORDER BY f.due_at LIMIT 1),
+                  WHERE f.kind = 'publish' AND NOT f.postponed AND f.owner IS NULL AND f.due_at <= now()
+                  ORDER BY f.due_at LIMIT 1),
                  0)::float8 AS "publish!",
              coalesce(greatest(
                  (SELECT max(extract(epoch FROM now() - due.due_at)) FROM (
                       SELECT f.company_id, f.due_at FROM effects f
-                      WHERE f.kind = 'send' AND f.owner IS NULL AND f.due_at <= now()
+                      WHERE f.kind = 'send' AND NOT f.postponed AND f.owner IS NULL AND f.due_at <= now()
                       ORDER BY f.due_at LIMIT $3) due
                   WHERE NOT EXISTS (SELECT FROM served s WHERE s.company_id = due.company_id)),
                  (SELECT max(extract(epoch FROM now() - due.next_due_at)) FROM generate_series(0, $1 - 1) AS t(turn)

@@ -1,11 +1,10 @@
-//! Publishes committed events: those of this process at once, and in a sweep those that no process owns. A sweep
-//! finds the events of commands, of ended processes, events that had no room in memory, and events that could not be
-//! published before.
+//! Publishes committed events: those of this process at once, and in a sweep those that no process owns. These are
+//! what commands committed, what ended processes left, what found no room in memory, and what could not be published
+//! before.
 //!
-//! A row is deleted only after the broker has confirmed its events, so each event is published at least once, and
-//! always with the same id. Each message is settled by itself. A message that a queue refuses or does not confirm is
-//! put back alone and retried less and less often, so it costs the other subscribers few duplicates, and nobody waits
-//! for it.
+//! A row goes only after the broker has confirmed its events, so each event is published at least once, and always
+//! with the same id. Each message is settled by itself. One that a queue refuses or does not confirm is put back alone
+//! and tried ever more rarely, so it costs the other subscribers few duplicates, and nobody waits for it.
 
 mod answers;
 mod broker;
@@ -13,27 +12,31 @@ mod flight;
 mod lost;
 mod measures;
 mod messages;
+mod retries;
 mod sending;
 mod settlement;
 mod spans;
+mod sweeping;
 mod troubles;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc};
 
 use sqlx::PgConnection;
 use tokio::{
     sync::mpsc,
-    time::{Instant, Interval, MissedTickBehavior, interval, interval_at},
+    time::{Instant, MissedTickBehavior, interval, interval_at},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use self::{
     answers::Answers,
-    broker::Broker,
-    flight::{Flight, Name},
+    broker::{Broker, Trouble},
+    flight::{End, Flight, Name},
     lost::Lost,
     measures::Measures,
+    retries::Retries,
+    sending::Unsent,
     settlement::Settlement,
     troubles::Troubles,
 };
@@ -42,17 +45,13 @@ use super::{
     component::OUTBOX_RELAY,
     presence::Presence,
     retry,
-    room::{Bulk as _, Handed, Room},
+    room::{Handed, Room},
 };
 use crate::{
     amqp::{Outcomes, Unpublished},
-    domain::chain::outgoing::OutgoingEvent,
     health::Health,
     metrics::Metrics,
-    postgres::{
-        Database,
-        effects::{self, Kind, Part as _, events::Committed, unowned},
-    },
+    postgres::{Database, effects::events::Committed},
     settings::Settings,
     telemetry::{chain, traces::Traces},
 };
@@ -60,30 +59,27 @@ use crate::{
 /// Maximum number of messages that are taken and sent at once. One row always fits.
 const PORTION: usize = 500;
 
-/// The size of a message in flight, for estimating how many messages a sweep may take.
-const TYPICAL_SIZE: usize = 8 * 1024;
-
-/// What `/readyz` reports while the broker does not confirm.
+/// What `/readyz` reports then.
 const BLOCKED: &str =
     "the broker did not confirm in time: it blocks publishers, being short of memory or disk";
-
-/// Wait for what the next sweep needs: the registration of the process, without which the relay may not take rows, or room.
-const POLL: Duration = Duration::from_millis(200);
 
 /// The one publisher of events in a process.
 pub struct OutboxRelay {
     settings: Arc<Settings>,
     database: Database,
     committed: mpsc::UnboundedReceiver<Handed<Committed>>,
-    /// Rows that have arrived and are not sent.
+    /// What has arrived and is not sent.
     waiting: VecDeque<Handed<Committed>>,
-    /// Shared with the workers that hand over.
+    /// Shared with those who hand over.
     room: Room,
     presence: Presence,
     health: Health,
     flight: Flight,
+    unsent: Unsent,
+    retries: Retries,
+    trouble: Trouble,
     answers: Answers,
-    /// Outcomes that are not stored yet.
+    /// What is not stored yet about its rows.
     settlement: Settlement,
     troubles: Troubles,
     measures: Measures,
@@ -113,6 +109,9 @@ impl OutboxRelay {
             presence,
             health,
             flight: Flight::default(),
+            unsent: Unsent::default(),
+            retries: Retries::default(),
+            trouble: Trouble::default(),
             settlement: Settlement::default(),
             troubles: Troubles::default(),
             traces: Traces::default(),
@@ -144,13 +143,30 @@ impl OutboxRelay {
     }
 
     async fn publish(&mut self, stop: &CancellationToken, backoff: &mut Backoff) -> Result<(), Lost> {
-        let mut broker = Broker::connect(&self.settings.amqp).await?;
+        let mut broker = Broker::connect(&self.settings.amqp, self.trouble).await?;
         let published = self.work(&mut broker, stop, backoff).await;
         if let Err(lost) = &published {
-            self.flight.abandon(lost.is_refusal(), &mut self.settlement);
+            self.lose(broker, lost);
         }
         self.settle().await;
         published
+    }
+
+    /// Nothing is in flight any more.
+    fn lose(&mut self, broker: Broker, lost: &Lost) {
+        let (given_up, open, trouble) = broker.end(lost);
+        self.trouble = trouble;
+        self.end(given_up);
+        if lost.is_refusal() {
+            self.flight.suspect();
+        }
+        self.end(open);
+        for (_, name, _) in std::mem::take(&mut self.unsent) {
+            if name.is_retry {
+                self.retries.end(false);
+            }
+            self.finish(name, End::Unsent);
+        }
     }
 
     async fn work(
@@ -161,41 +177,48 @@ impl OutboxRelay {
     ) -> Result<(), Lost> {
         let mut sweep = interval(self.settings.outbox.sweep_interval);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // By the first tick, rows that waited for this connection have arrived.
+        // What waited for this connection has arrived by the first tick.
         let lease = self.settings.outbox.lease;
         let mut recollection = interval_at(Instant::now() + lease, lease);
         let mut has_ended = false;
-        // Rows that workers have handed over in the meantime go before rows without an owner.
+        // What workers have handed over meanwhile goes before what was left.
         let mut held_up = self.waiting.len() + self.committed.len();
         while !(has_ended && self.flight.is_empty()) {
-            broker.renew(&self.settings.amqp).await?;
+            let given_up = broker.tend();
+            if !given_up.is_empty() {
+                self.note(given_up, backoff).await;
+            }
             self.make_room(broker, backoff).await;
+            self.send(broker).await?;
+            if self.retries.has_succeeded() {
+                sweep.reset_immediately();
+            }
             self.measures.note(&mut self.flight, self.waiting.front());
-            let has_room = self.flight.free() > 0 && !broker.pipeline.is_worn();
+            let has_room = self.unsent.is_empty() && self.flight.free() > 0 && broker.allowance() > 0;
             let may_sweep = has_room && held_up == 0 && !stop.is_cancelled();
             // In no order: none of them can keep the others waiting.
             tokio::select! {
                 outcomes = broker.settled() => match outcomes? {
-                    nothing if nothing.is_empty() && broker.pipeline.is_blocked() => {
+                    nothing if nothing.is_empty() && broker.is_blocked() => {
                         self.health.failing(OUTBOX_RELAY, BLOCKED);
                     }
                     outcomes => self.note(outcomes, backoff).await,
                 },
                 committed = next(&mut self.waiting, &mut self.committed), if has_room && !has_ended => match committed {
                     Some(committed) => {
-                        let rows = self.hand_over(broker, committed).await?;
+                        let rows = self.hand_over(broker, committed);
                         held_up = held_up.saturating_sub(rows);
                     }
                     None => has_ended = true,
                 },
-                _ = sweep.tick(), if may_sweep => self.sweep(broker, &mut sweep).await?,
+                _ = sweep.tick(), if may_sweep => self.sweep(&broker.exchange, &mut sweep).await,
                 _ = recollection.tick(), if !stop.is_cancelled() => self.release_forgotten().await,
             }
         }
         Ok(())
     }
 
-    /// Puts back messages that a queue holds up, if they take so much room that others might find none.
+    /// Puts messages back that a queue holds up, if they take so much of the room that others might find none.
     async fn make_room(&mut self, broker: &mut Broker, backoff: &mut Backoff) {
         if self.room.is_crowded() {
             let overtaken = broker.give_up_overtaken();
@@ -205,8 +228,8 @@ impl OutboxRelay {
         }
     }
 
-    /// Sends committed rows, and further ones up to one portion. Returns how many.
-    async fn hand_over(&mut self, broker: &mut Broker, first: Handed<Committed>) -> Result<usize, Lost> {
+    /// Prepares committed rows, and further ones up to one portion. Returns how many.
+    fn hand_over(&mut self, broker: &Broker, first: Handed<Committed>) -> usize {
         let mut messages = first.0.events.len();
         let mut rows = vec![first];
         while messages < PORTION
@@ -217,100 +240,23 @@ impl OutboxRelay {
             rows.push(more);
         }
         let taken = rows.len();
-        // If the process was suspended, another one may have taken them over, and an erasure may have removed them.
+        // If the process stood still, another one may have taken them over, and an erasure may have removed them.
         let owner = self.presence.owner();
         let (own, others): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|Handed(row, _)| owner.is_some() && row.owner == owner);
         for Handed(row, _) in others {
             self.settlement.unsent(row.key);
         }
-        self.send(broker, owner, own).await?;
-        Ok(taken)
+        self.prepare(&broker.exchange, owner, own, false);
+        taken
     }
 
-    /// Sends a portion of rows that no process owns, and lets the next sweep follow at once if there are more.
-    async fn sweep(&mut self, broker: &mut Broker, sweep: &mut Interval) -> Result<(), Lost> {
-        if !self.presence.is_alive() {
-            sweep.reset_after(POLL);
-            return Ok(());
-        }
-        // The rest is for rows that workers hand over: if a queue confirms nothing of the swept ones, their messages show it.
-        if self.room.is_crowded() {
-            sweep.reset_after(POLL);
-            return Ok(());
-        }
-        // Outcomes that the database did not accept before.
-        self.settlement.try_locked_again();
-        self.settle().await;
-        let room = (self.room.free() / TYPICAL_SIZE).clamp(1, PORTION);
-        let limit = room.min(self.flight.free());
-        let Some(rows) = self.take(limit).await else { return Ok(()) };
-        if rows.is_empty() {
-            // Not before the first sweep: a broker that accepts connections may still block publishing.
-            if self.flight.is_empty() {
-                self.flight.acquit_all();
-                self.health.ready(OUTBOX_RELAY);
-            }
-            return Ok(());
-        }
-        let messages: usize = rows.iter().map(|row| row.0.events.len()).sum();
-        info!(component = OUTBOX_RELAY, messages, "{OUTBOX_RELAY} took over {messages} messages");
-        if messages >= limit || rows.len() >= unowned::MAX_TAKEN {
-            sweep.reset_immediately();
-        }
-        let owner = rows.first().and_then(|row| row.0.owner);
-        self.send(broker, owner, rows).await
-    }
-
-    /// Takes rows that no process owns, of about `limit` messages; `None` when the database failed.
-    async fn take(&mut self, limit: usize) -> Option<Vec<Handed<Committed>>> {
-        let owner = self.presence.id();
-        let limits = (limit, unowned::MAX_TAKEN_BYTES.min(self.room.free()).max(1));
-        let rows =
-            self.unit(async |conn| unowned::take(conn, Kind::Publish, owner, limits, &[]).await).await?;
-        let (mut taken, since) = (Vec::with_capacity(rows.len()), std::time::Instant::now());
-        for row in rows {
-            match OutgoingEvent::unpack(&row.key.company, &row.body) {
-                Ok(events) => {
-                    let row = Committed { key: row.key, owner: Some(owner), events, since };
-                    let reserved = self.room.reserve_at_most(row.size());
-                    taken.push(Handed(row, reserved));
-                }
-                Err(error) => {
-                    let (batch, messages, error) = (row.key.batch, row.items, chain(&error));
-                    error!(
-                        component = OUTBOX_RELAY,
-                        %batch, messages, error,
-                        "could not read batch {batch}; a process of a newer version may be able to publish it"
-                    );
-                    self.settlement.unreadable(row.key);
-                }
-            }
-        }
-        self.settle().await;
-        Some(taken)
-    }
-
-    /// Notes the outcome of messages, and settles rows after their last message.
+    /// Notes the outcome of messages, and settles the rows whose last message this was.
     async fn note(&mut self, outcomes: Outcomes<Name>, backoff: &mut Backoff) {
-        self.measures.known(&outcomes);
-        let (mut has_published, mut has_unroutable) = (false, false);
-        let is_answered = !outcomes.is_empty();
-        for (Name { row, event, answer, span, .. }, outcome) in outcomes {
-            let is_published = outcome.is_ok();
-            spans::end(span, outcome);
-            match outcome {
-                Ok(()) => has_published = true,
-                Err(why) => {
-                    has_unroutable |= why == Unpublished::Unroutable;
-                    self.troubles.count(why);
-                }
-            }
-            if let Some(answer) = answer.filter(|_| is_published) {
-                self.answers.offer(answer);
-            }
-            self.flight.settle(row, event, is_published, &mut self.settlement);
-        }
+        let has = |what| outcomes.iter().any(|(_, outcome)| *outcome == what);
+        let (has_published, has_unroutable) = (has(Ok(())), has(Err(Unpublished::Unroutable)));
+        let is_answered = outcomes.iter().any(|(_, outcome)| *outcome != Err(Unpublished::Unread));
+        self.end(outcomes);
         if has_published {
             backoff.reset();
         }
@@ -325,7 +271,27 @@ impl OutboxRelay {
         }
     }
 
-    /// Stores which events have been published. `false`: the database failed, and they are stored before the next sweep.
+    /// The end of messages.
+    fn end(&mut self, outcomes: Outcomes<Name>) {
+        self.measures.known(&outcomes);
+        for (mut name, outcome) in outcomes {
+            spans::end(name.span.take(), outcome);
+            let end = match outcome {
+                Ok(()) => End::Published,
+                Err(Unpublished::Unread) => End::Unsent,
+                Err(why) => {
+                    self.troubles.count(why);
+                    End::Failed
+                }
+            };
+            if name.is_retry {
+                self.retries.end(end == End::Published);
+            }
+            self.finish(name, end);
+        }
+    }
+
+    /// Stores what has been published. `false`: the database did not accept it, and it is stored before the next sweep.
     async fn settle(&mut self) -> bool {
         let (owner, retry_interval) = (self.presence.id(), self.settings.outbox.retry_interval);
         while let Some(portion) = self.settlement.portion() {
@@ -337,25 +303,7 @@ impl OutboxRelay {
         true
     }
 
-    /// Releases rows of this process that never arrived here: the commit succeeded, but its answer was lost.
-    async fn release_forgotten(&mut self) {
-        let Some(owner) = self.presence.owner() else { return };
-        self.take_arrived();
-        let lease = self.settings.outbox.lease;
-        let waiting = self.waiting.iter().map(|row| row.0.key.clone());
-        let known: Vec<_> = self.settlement.keys().chain(self.flight.keys()).chain(waiting).collect();
-        let released = self
-            .unit(async |conn| effects::release_forgotten(conn, Kind::Publish, owner, lease, &known).await)
-            .await;
-        if let Some(batches @ 1..) = released {
-            info!(
-                component = OUTBOX_RELAY,
-                batches, "{OUTBOX_RELAY} released {batches} batches whose commit was not acknowledged"
-            );
-        }
-    }
-
-    /// Takes the rows that workers have handed over.
+    /// Takes what workers have handed over.
     fn take_arrived(&mut self) {
         while let Ok(arrived) = self.committed.try_recv() {
             self.waiting.push_back(arrived);

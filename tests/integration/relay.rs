@@ -1,5 +1,7 @@
 //! The relay settles each message by itself: one that a queue does not take holds up nobody.
 
+mod stalled;
+
 use contact_relay::{domain::chain::outgoing::OutgoingEvent, postgres::effects::events};
 use macro_rules_attribute::apply;
 use sqlx::{AssertSqlSafe, Executor as _};

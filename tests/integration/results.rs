@@ -2,6 +2,7 @@
 
 mod asked;
 mod once;
+mod stuck;
 
 use axum::{Router, http::StatusCode};
 use contact_relay::domain::event::{CompanyId, EventRef};

@@ -179,7 +179,9 @@ impl Held {
             (Action::Resume, Service::Rabbitmq) => rabbitmq.signal(Signal::CONT),
             (Action::Alarm, Service::Rabbitmq) => return rabbitmq.alarm(true).await,
             (Action::Calm, Service::Rabbitmq) => return rabbitmq.alarm(false).await,
-            (Action::Alarm | Action::Calm, Service::Postgres) => (),
+            (Action::Stall, Service::Rabbitmq) => return rabbitmq.stall("suspend").await,
+            (Action::Unstall, Service::Rabbitmq) => return rabbitmq.stall("resume").await,
+            (Action::Alarm | Action::Calm | Action::Stall | Action::Unstall, Service::Postgres) => (),
         }
         Ok(())
     }

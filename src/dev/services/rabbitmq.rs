@@ -107,16 +107,33 @@ impl Rabbitmq {
         if self.alarmed == alarmed {
             return Ok(());
         }
-        let program = self.launcher.with_file_name("rabbitmqctl");
-        let mut command = self.command(&program).map_err(LaunchError::Prepare)?;
         let limit = if alarmed { "0.00001" } else { "0.4" };
-        command.env("RABBITMQ_NODENAME", NODE).args(["set_vm_memory_high_watermark", limit]);
-        let mut program = Process::spawn(&mut command).map_err(LaunchError::Prepare)?;
-        if !program.succeeds().await.map_err(LaunchError::Prepare)? {
+        if !self.rabbitmqctl(["set_vm_memory_high_watermark", limit]).await? {
             return Err(LaunchError::NoAlarm { log: self.log() });
         }
         self.alarmed = alarmed;
         Ok(())
+    }
+
+    /// Suspends or resumes the Raft servers of the queues whose names end with `stalled`.
+    pub(super) async fn stall(&self, act: &str) -> Result<(), LaunchError> {
+        let program = format!(
+            "[sys:{act}(Name) || Name <- registered(), lists:suffix(\"stalled\", atom_to_list(Name))]."
+        );
+        if self.rabbitmqctl(["eval", &program]).await? {
+            Ok(())
+        } else {
+            Err(LaunchError::NoStall { log: self.log() })
+        }
+    }
+
+    /// Runs a command of the broker, and returns whether it succeeded.
+    async fn rabbitmqctl(&self, arguments: [&str; 2]) -> Result<bool, LaunchError> {
+        let program = self.launcher.with_file_name("rabbitmqctl");
+        let mut command = self.command(&program).map_err(LaunchError::Prepare)?;
+        command.env("RABBITMQ_NODENAME", NODE).args(arguments);
+        let mut program = Process::spawn(&mut command).map_err(LaunchError::Prepare)?;
+        program.succeeds().await.map_err(LaunchError::Prepare)
     }
 
     pub(super) fn url(&self) -> String {

@@ -101,7 +101,7 @@ pub async fn put_back(
 }
 
 /// Releases rows of `owner` like [`put_back`], after half of their age, but at least `least` and at most an hour, so that
-/// what keeps failing is retried less and less often.
+/// what keeps failing is retried less and less often. They are postponed from then on.
 ///
 /// # Errors
 /// When the database fails.
@@ -114,7 +114,7 @@ pub async fn postpone(
     let keys = Keys::of(keys);
     sqlx::query!(
         "UPDATE effects f
-         SET owner = NULL, due_at = now() + greatest($5::interval, least((now() - f.created_at) / 2, interval '1 hour'))
+         SET owner = NULL, postponed = true, due_at = now() + greatest($5::interval, least((now() - f.created_at) / 2, interval '1 hour'))
          FROM UNNEST($1::text[], $2::uuid[], $3::text[]) AS u(company_id, batch, kind)
          WHERE f.company_id = u.company_id AND f.batch = u.batch AND f.kind = u.kind AND f.owner = $4",
         &keys.companies as &[&str],

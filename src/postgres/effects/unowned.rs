@@ -21,7 +21,7 @@ pub struct Taken {
     pub body: Vec<u8>,
 }
 
-/// Takes due rows without an owner for the process `owner`, those due first, until they have `limit` parts or
+/// Takes due rows without an owner for the process `owner`, postponed ones or all others, those due first, until they have `limit` parts or
 /// `max_bytes`, but at most [`MAX_TAKEN`] rows. The last row may exceed these limits. Skips rows that others are taking, and the
 /// companies in `skipped`.
 ///
@@ -31,13 +31,14 @@ pub async fn take(
     conn: &mut PgConnection,
     kind: Kind,
     owner: Uuid,
+    postponed: bool,
     (limit, max_bytes): (usize, usize),
     skipped: &[&str],
 ) -> Result<Vec<Taken>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"WITH due AS MATERIALIZED (
              SELECT company_id, batch, due_at, items, octet_length(body) AS size FROM effects
-             WHERE kind = $1 AND owner IS NULL AND due_at <= now()
+             WHERE kind = $1 AND postponed = $7 AND owner IS NULL AND due_at <= now()
                -- A subquery, because <> ALL is expected to leave so few rows that all of them are read and sorted.
                AND company_id NOT IN (SELECT UNNEST($5::text[]))
              ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED),
@@ -54,6 +55,7 @@ pub async fn take(
         i64::try_from(limit.min(MAX_TAKEN)).unwrap_or(i64::MAX),
         skipped as &[&str],
         i64::try_from(max_bytes).unwrap_or(i64::MAX),
+        postponed,
     )
     .fetch_all(conn)
     .await?;

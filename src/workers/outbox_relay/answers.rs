@@ -1,9 +1,10 @@
 //! Answers to the queues that trigger-fired events name in `reply_to`.
 //!
-//! The sender is responsible for its queue: an answer is dropped if it cannot be routed, if the broker refuses it, or
-//! if it takes more than a few seconds. Nothing waits for answers: they have their own task, connection and room. An
-//! invalid queue name can make the broker close the whole connection (RabbitMQ does for a direct reply-to that it did
-//! not issue); halving the portion finds the answer to drop.
+//! The sender is responsible for its queue: an answer is dropped if it cannot be routed, if the broker refuses it, or if
+//! it takes more than a few seconds. Nobody waits for answers: they have a task, a connection and some room of
+//! their own. Nor does a queue wait for another one: each has few answers in flight, and only a part of the room.
+
+mod publishing;
 
 use std::time::Duration;
 
@@ -11,9 +12,9 @@ use tokio::{sync::mpsc, time::timeout};
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use super::lost::Lost;
+use self::publishing::Task;
 use crate::{
-    amqp::{Message, PublishError, Publisher, Topology},
+    amqp::{Message, Topology},
     domain::chain::reply::ReplyQueues,
     metrics::{self, Metrics},
     settings,
@@ -26,10 +27,7 @@ use crate::{
 /// Room for answers that wait, in bytes.
 const ROOM: usize = 4 << 20;
 
-/// Maximum number of answers of one portion.
-const PORTION: usize = 100;
-
-/// How long one try to publish a portion may take. The rest of the portion is then dropped.
+/// How long an answer may wait, and how long its confirm may take. Then it is dropped.
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// The way to the task that publishes answers.
@@ -48,7 +46,8 @@ impl Answers {
         let allowed = Topology::new(&settings.namespace).reply_queues(&settings.reply_queues);
         let room = Room::new(ROOM);
         room.watch(metrics, metrics::Room::Replies);
-        task.spawn(Task { settings, publisher: None }.run(offered));
+        let settings = settings::Amqp { publish_timeout: DEADLINE, ..settings };
+        task.spawn(Task::new(settings, room.clone()).run(offered));
         Self { sender: Some(sender), allowed, room, task }
     }
 
@@ -71,71 +70,8 @@ impl Answers {
     }
 }
 
-struct Task {
-    settings: settings::Amqp,
-    publisher: Option<Publisher>,
-}
-
-impl Task {
-    async fn run(mut self, mut offered: mpsc::UnboundedReceiver<Handed<Message>>) {
-        let mut portion = Vec::with_capacity(PORTION);
-        while offered.recv_many(&mut portion, PORTION).await > 0 {
-            let (answers, reserved): (Vec<Message>, Vec<_>) =
-                portion.drain(..).map(|Handed(answer, reserved)| (answer, reserved)).unzip();
-            self.publish(&answers).await;
-            drop(reserved);
-        }
-    }
-
-    /// Each try has its own deadline, so a refused answer costs the others no time. A try that takes too long means
-    /// that the broker or a queue does not answer, so it is the last one.
-    async fn publish(&mut self, answers: &[Message]) {
-        let mut refused = 0;
-        let mut portions = vec![answers];
-        while let Some(portion) = portions.pop() {
-            let why = match timeout(DEADLINE, self.try_publish(portion)).await {
-                Ok(Ok(unroutable)) => {
-                    refused += unroutable;
-                    continue;
-                }
-                // After any error, because an answer may meet a connection that another one made the broker close. If
-                // the broker is unreachable, the next connect fails.
-                Ok(Err(Lost::Publish(lost)))
-                    if portion.len() > 1 && !matches!(lost, PublishError::Timeout(_)) =>
-                {
-                    let (first, second) = portion.split_at(portion.len() / 2);
-                    portions.extend([second, first]);
-                    continue;
-                }
-                Ok(Err(lost)) if lost.is_refusal() => {
-                    refused += 1;
-                    continue;
-                }
-                Ok(Err(lost)) => lost.to_string(),
-                Err(_) => "they took too long".to_owned(),
-            };
-            self.publisher = None;
-            warn_dropped(portion.len() + portions.iter().map(|portion| portion.len()).sum::<usize>(), &why);
-            break;
-        }
-        if refused > 0 {
-            warn_dropped(refused, "the broker refused or could not route them");
-        }
-    }
-
-    /// How many could not be routed. Without a publisher after an error.
-    async fn try_publish(&mut self, portion: &[Message]) -> Result<usize, Lost> {
-        let open = self.publisher.take().filter(|open| open.connection().status().connected());
-        let mut publisher = match open {
-            Some(publisher) => publisher,
-            None => Publisher::connect(&self.settings, &format!("{OUTBOX_RELAY} answers")).await?,
-        };
-        let outcome = publisher.publish(portion).await?;
-        self.publisher = Some(publisher);
-        Ok(outcome.iter().filter(|result| result.is_err()).count())
-    }
-}
-
 fn warn_dropped(messages: usize, why: &str) {
-    warn!(component = OUTBOX_RELAY, messages, why, "dropped {messages} answers: {why}");
+    if messages > 0 {
+        warn!(component = OUTBOX_RELAY, messages, why, "dropped {messages} answers: {why}");
+    }
 }

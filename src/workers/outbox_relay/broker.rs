@@ -1,74 +1,260 @@
 //! The connections over which the relay publishes.
+//!
+//! Usually it is one. Once a message has no confirm after a second, a queue may have stopped, and the broker soon stops
+//! reading from a connection with many messages for it (see [`Pipeline`]). So until a while after that, a
+//! connection carries only as many messages as the broker reads in any case. Then the next one takes over, and this one
+//! waits for what is unconfirmed.
 
-use std::{future::pending, time::Duration};
+use std::{collections::VecDeque, future::pending, pin::Pin, time::Duration};
 
-use tracing::info;
+use futures_util::future::select_all;
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
 
 use super::{flight::Name, lost::Lost};
 use crate::{
-    amqp::{Outcomes, Pipeline, PublishError, Publisher, Topology},
+    amqp::{ConnectError, Message, Outcomes, Pipeline, PublishError, Publisher, Topology, Unpublished},
     settings,
+    telemetry::chain,
     workers::component::OUTBOX_RELAY,
 };
 
-/// A queue holds up a message if the broker has confirmed one that was sent this much later.
+/// A message is held up by a queue if the broker has confirmed one that was sent so much later.
 const OVERTAKEN_BY: Duration = Duration::from_secs(1);
 
-/// The current connection's publisher, until the connection is lost.
+/// A queue may have stopped if a message has no confirm for so long. After that, its connection may have to make way for
+/// another one.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long such a trouble lasts after its last sign.
+const TROUBLE: Duration = Duration::from_secs(60);
+
+/// Maximum messages that a connection carries meanwhile. `RabbitMQ` reads at least 201 after it has blocked the channel,
+/// however many it has read before.
+const MAX_USED: usize = 200;
+
+/// Maximum messages that may be unread otherwise. More would not make the broker faster.
+const MAX_UNREAD: usize = 1_000;
+
+/// Maximum connections that wait for confirms.
+const MAX_RETIRED: usize = 24;
+
+/// Wait after a connection could not be opened.
+const RECONNECT: Duration = Duration::from_secs(1);
+
+type Connecting = Pin<Box<dyn Future<Output = Result<Publisher, ConnectError>> + Send>>;
+
+/// What publishes, until its connection is lost.
 pub(super) struct Broker {
-    pub(super) pipeline: Pipeline<Name>,
-    /// The previous one, which sends nothing more, until the outcome of its last messages is known.
-    worn: Option<Pipeline<Name>>,
+    settings: settings::Amqp,
+    pipeline: Pipeline<Name>,
+    /// Those over which nothing more is sent, and when that ended, in this order.
+    retired: VecDeque<(Pipeline<Name>, Instant)>,
+    next: Next,
+    trouble: Trouble,
     pub(super) exchange: String,
 }
 
+/// The connection that follows.
+enum Next {
+    /// It is not needed, or cannot be opened before this time.
+    None(Option<Instant>),
+    Connecting(Connecting),
+    Open(Publisher),
+}
+
+/// Until when a queue is expected to confirm nothing. It outlives a connection.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Trouble(Option<Instant>);
+
+impl Trouble {
+    fn is_over(self, now: Instant) -> bool {
+        self.0.is_none_or(|until| until <= now)
+    }
+
+    fn goes_on(&mut self, now: Instant) {
+        if self.is_over(now) {
+            info!(
+                component = OUTBOX_RELAY,
+                "a queue does not confirm; {OUTBOX_RELAY} uses several connections"
+            );
+        }
+        self.0 = Some(now + TROUBLE);
+    }
+}
+
 impl Broker {
-    pub(super) async fn connect(settings: &settings::Amqp) -> Result<Self, Lost> {
+    pub(super) async fn connect(settings: &settings::Amqp, trouble: Trouble) -> Result<Self, Lost> {
         let publisher = Publisher::connect(settings, OUTBOX_RELAY).await?;
         let topology = Topology::new(&settings.namespace);
         topology.declare_over(publisher.connection(), settings.connect_timeout).await?;
-        Ok(Self { pipeline: Pipeline::new(publisher), worn: None, exchange: topology.events() })
+        let (pipeline, retired) = (Pipeline::new(publisher), VecDeque::new());
+        let (settings, exchange, next) = (settings.clone(), topology.events(), Next::None(None));
+        Ok(Self { settings, pipeline, retired, next, trouble, exchange })
     }
 
-    /// Replaces a connection over which nothing more should be sent. Two of them wait for their last messages only if both are
-    /// worn within one `amqp.publish_timeout`.
-    pub(super) async fn renew(&mut self, settings: &settings::Amqp) -> Result<(), Lost> {
-        if self.worn.as_ref().is_some_and(Pipeline::is_empty) {
-            self.worn = None;
+    /// How many messages may be sent now.
+    pub(super) fn allowance(&self) -> usize {
+        let unread = MAX_UNREAD.saturating_sub(self.pipeline.unread());
+        if self.trouble.is_over(Instant::now()) {
+            unread
+        } else {
+            unread.min(MAX_USED.saturating_sub(self.pipeline.used()))
         }
-        if self.pipeline.is_worn() && self.worn.is_none() {
-            let Self { pipeline, .. } = Self::connect(settings).await?;
-            self.worn = Some(std::mem::replace(&mut self.pipeline, pipeline));
-            info!(component = OUTBOX_RELAY, "{OUTBOX_RELAY} replaced a connection with many late messages");
-        }
-        Ok(())
     }
 
-    /// As [`Pipeline::settled`], of both.
+    /// As [`Pipeline::send`].
+    pub(super) async fn send(&mut self, messages: Vec<(Name, Message)>) -> Result<(), PublishError> {
+        self.pipeline.send(messages).await
+    }
+
+    pub(super) fn is_blocked(&self) -> bool {
+        self.pipeline.is_blocked()
+    }
+
+    /// Changes to another connection if it is time. Returns the messages that were given up for that.
+    pub(super) fn tend(&mut self) -> Outcomes<Name> {
+        let now = Instant::now();
+        self.retired.retain(|(pipeline, _)| !pipeline.is_empty());
+        let pipelines =
+            std::iter::once(&self.pipeline).chain(self.retired.iter().map(|(pipeline, _)| pipeline));
+        if pipelines.filter_map(Pipeline::oldest).any(|oldest| oldest + PATIENCE <= now) {
+            self.trouble.goes_on(now);
+        }
+        if self.trouble.is_over(now) {
+            self.next = Next::None(None);
+            return Vec::new();
+        }
+        let used = self.pipeline.used();
+        // What the broker blocks would be blocked over the next connection, too.
+        if used < MAX_USED / 2 || self.pipeline.is_blocked() {
+            return Vec::new();
+        }
+        match std::mem::replace(&mut self.next, Next::None(None)) {
+            Next::Open(publisher) if publisher.connection().status().connected() => {
+                if used >= MAX_USED {
+                    return self.change_to(publisher, now);
+                }
+                self.next = Next::Open(publisher);
+            }
+            Next::Connecting(connecting) => self.next = Next::Connecting(connecting),
+            Next::None(Some(at)) if at > now => self.next = Next::None(Some(at)),
+            Next::Open(_) | Next::None(_) => self.open_next(),
+        }
+        Vec::new()
+    }
+
+    fn open_next(&mut self) {
+        let settings = self.settings.clone();
+        let connecting = async move { Publisher::connect(&settings, OUTBOX_RELAY).await };
+        self.next = Next::Connecting(Box::pin(connecting));
+    }
+
+    /// Lets the next connection take over. If too many others wait for confirms, the one that has waited longest ends.
+    fn change_to(&mut self, publisher: Publisher, now: Instant) -> Outcomes<Name> {
+        let mut given_up = Vec::new();
+        if self.retired.len() >= MAX_RETIRED {
+            if self.retired.front().is_none_or(|(_, since)| *since + PATIENCE > now) {
+                self.next = Next::Open(publisher);
+                return given_up;
+            }
+            given_up = self.retired.pop_front().map(|(mut longest, _)| longest.abandon()).unwrap_or_default();
+        }
+        let last = std::mem::replace(&mut self.pipeline, Pipeline::new(publisher));
+        if !last.is_empty() {
+            self.retired.push_back((last, now));
+        }
+        given_up
+    }
+
+    /// When [`Self::tend`] may have something to do next, if nothing else happens.
+    fn due(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let doubt = self.pipeline.oldest().map(|oldest| oldest + PATIENCE).filter(|at| *at > now);
+        if self.trouble.is_over(now) || self.pipeline.used() < MAX_USED / 2 {
+            return doubt;
+        }
+        let change = match &self.next {
+            Next::None(at) => *at,
+            Next::Connecting(_) => None,
+            Next::Open(_) if self.pipeline.used() < MAX_USED => None,
+            Next::Open(_) => self.retired.front().map(|(_, since)| *since + PATIENCE),
+        };
+        doubt.into_iter().chain(change).min()
+    }
+
+    /// As [`Pipeline::settled`], of all connections. Returns also when [`Self::tend`] has something to do.
     pub(super) async fn settled(&mut self) -> Result<Outcomes<Name>, PublishError> {
-        let Self { pipeline, worn, .. } = self;
-        let last = async {
-            let Some(worn) = worn else { return pending().await };
-            match worn.settled().await {
-                Ok(outcomes) => outcomes,
-                // Their outcome is unknown, and the other connection need not end for it.
-                Err(_) => worn.give_up(tokio::time::Instant::now()),
+        let due = self.due();
+        let Self { pipeline, retired, next, .. } = self;
+        let of_retired = async {
+            let waits = retired.iter_mut().map(|(one, _)| {
+                Box::pin(async move {
+                    match one.settled().await {
+                        Ok(outcomes) => outcomes,
+                        // Nobody knows what became of them, and the others need not end for it.
+                        Err(_) => one.abandon(),
+                    }
+                })
+            });
+            let waits: Vec<_> = waits.collect();
+            if waits.is_empty() { pending().await } else { select_all(waits).await.0 }
+        };
+        let connected = async {
+            let Next::Connecting(connecting) = next else { return pending().await };
+            connecting.await
+        };
+        let is_due = async {
+            match due {
+                Some(due) => sleep_until(due).await,
+                None => pending().await,
             }
         };
         tokio::select! {
             outcomes = pipeline.settled() => outcomes,
-            outcomes = last => Ok(outcomes),
+            outcomes = of_retired => Ok(outcomes),
+            connected = connected => {
+                self.next = match connected {
+                    Ok(publisher) => Next::Open(publisher),
+                    Err(error) => {
+                        let error = chain(&error);
+                        warn!(component = OUTBOX_RELAY, error, "{OUTBOX_RELAY} could not open another connection");
+                        Next::None(Some(Instant::now() + RECONNECT))
+                    }
+                };
+                Ok(Vec::new())
+            }
+            () = is_due => Ok(Vec::new()),
         }
     }
 
-    /// Counts messages that a queue holds up as late, while others are confirmed. If the whole broker is slow, none is late.
+    /// Counts the messages as late that a queue holds up, while others are confirmed. If the whole broker is slow, none is.
     pub(super) fn give_up_overtaken(&mut self) -> Outcomes<Name> {
-        let answered = self.pipeline.answered().max(self.worn.as_ref().and_then(Pipeline::answered));
+        let retired = || self.retired.iter().map(|(pipeline, _)| pipeline);
+        let answered = retired().chain([&self.pipeline]).filter_map(Pipeline::answered).max();
         let Some(until) = answered.and_then(|answered| answered.checked_sub(OVERTAKEN_BY)) else {
             return Vec::new();
         };
-        let mut outcomes = self.worn.as_mut().map(|worn| worn.give_up(until)).unwrap_or_default();
-        outcomes.extend(self.pipeline.give_up(until));
+        let mut outcomes = self.pipeline.give_up(until);
+        for (pipeline, _) in &mut self.retired {
+            outcomes.extend(pipeline.give_up(until));
+        }
         outcomes
+    }
+
+    /// Ends all connections because one is lost. Returns first what was given up, then what may be sent again at once. If
+    /// the broker only did not answer in time, what it has routed is given up, too.
+    pub(super) fn end(mut self, lost: &Lost) -> (Outcomes<Name>, Outcomes<Name>, Trouble) {
+        let mut given_up = Vec::new();
+        for (mut pipeline, _) in self.retired {
+            given_up.extend(pipeline.abandon());
+        }
+        let mut open = self.pipeline.abandon();
+        if matches!(lost, Lost::Publish(PublishError::Timeout(_))) {
+            self.trouble.goes_on(Instant::now());
+            given_up.append(&mut open);
+        }
+        let open = open.into_iter().map(|(name, _)| (name, Err(Unpublished::Unread))).collect();
+        (given_up, open, self.trouble)
     }
 }

@@ -15,8 +15,10 @@ pub(super) struct Name {
     /// Its row, as [`Flight::add`] numbered it.
     pub(super) row: u64,
     pub(super) event: Uuid,
-    /// What is sent to the queue in its `reply_to` once it is published.
+    /// What is sent to the queue in its `reply_to` once its end is known, whatever that is.
     pub(super) answer: Option<Message>,
+    /// A queue has not taken it before.
+    pub(super) is_retry: bool,
     /// When it was sent.
     pub(super) sent_at: Instant,
     pub(super) span: Option<Span>,
@@ -41,11 +43,25 @@ struct Row {
     /// Those whose outcome is unknown.
     open: HashSet<Uuid>,
     unpublished: HashSet<Uuid>,
-    /// Some of them were not sent.
-    is_unsent: bool,
+    /// How many are not sent yet.
+    unsent: usize,
+    /// Some of them were sent, and a queue did not take them.
+    has_failed: bool,
+    /// Answers to events that were not sent.
+    unanswered: Vec<Message>,
     /// The size of its body, in bytes.
     size: usize,
-    _reserved: Option<Reserved>,
+    reserved: Option<Reserved>,
+}
+
+/// How an event ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Published,
+    /// A queue did not take it. It waits until it is published again.
+    Failed,
+    /// It did not get to the broker, as far as anybody knows, and can be published again at once.
+    Unsent,
 }
 
 impl Default for Flight {
@@ -96,64 +112,90 @@ impl Flight {
     ) -> u64 {
         let open: HashSet<Uuid> = events.collect();
         let (all, unpublished) = (open.len(), HashSet::new());
-        let row = Row { key, all, open, unpublished, is_unsent: false, size, _reserved: reserved };
+        let row = Row {
+            key,
+            all,
+            unsent: all,
+            open,
+            unpublished,
+            has_failed: false,
+            unanswered: Vec::new(),
+            size,
+            reserved,
+        };
         self.rows.insert(self.next, row);
         self.next += 1;
         self.next - 1
     }
 
-    /// The outcome of an event is known. With its last event, the row goes to `settlement`.
-    pub(super) fn settle(&mut self, row: u64, event: Uuid, is_published: bool, settlement: &mut Settlement) {
-        let Some(found) = self.rows.get_mut(&row) else { return };
+    /// An event is about to be sent. With the last one, the bodies of its row leave the memory, up to `kept` bytes for each.
+    pub(super) fn sent(&mut self, row: u64, kept: usize) {
+        if let Some(Row { unsent, all, reserved, .. }) = self.rows.get_mut(&row) {
+            *unsent = unsent.saturating_sub(1);
+            if let Some(reserved) = reserved.as_mut().filter(|_| *unsent == 0) {
+                reserved.shrink(*all * kept);
+            }
+        }
+    }
+
+    /// The end of an event. With its last event, the row goes to `settlement`. Returns the answers that are due: those to
+    /// events that are not published again, or not as if nothing had happened.
+    pub(super) fn settle(
+        &mut self,
+        (row, event): (u64, Uuid),
+        end: End,
+        answer: Option<Message>,
+        settlement: &mut Settlement,
+    ) -> Vec<Message> {
+        let Some(found) = self.rows.get_mut(&row) else { return Vec::new() };
+        let mut answers = Vec::new();
+        if end == End::Unsent {
+            found.unanswered.extend(answer);
+        } else {
+            answers.extend(answer);
+        }
         found.open.remove(&event);
-        if !is_published {
+        if end != End::Published {
             found.unpublished.insert(event);
         }
+        found.has_failed |= end == End::Failed;
         if found.open.is_empty()
-            && let Some(Row { key, all, unpublished: events, is_unsent, size, .. }) = self.rows.remove(&row)
+            && let Some(Row { key, all, unpublished: events, has_failed, unanswered, size, .. }) =
+                self.rows.remove(&row)
         {
-            self.suspects.remove(&key);
-            if self.suspects.is_empty() {
-                self.max_rows = usize::MAX;
-            }
             let unpublished = Unpublished { key, events, all, size };
+            if !unpublished.events.is_empty() && !has_failed {
+                settlement.now(unpublished);
+                return answers;
+            }
+            answers.extend(unanswered);
+            self.acquit(&unpublished.key);
             if unpublished.events.is_empty() {
                 settlement.published(unpublished.key);
-            } else if is_unsent {
-                settlement.now(unpublished);
             } else {
+                // All of them, or those that failed would be published again at once.
                 settlement.later(unpublished);
             }
         }
+        answers
     }
 
-    /// An event was not sent. Its row can be published again at once.
-    pub(super) fn unsent(&mut self, row: u64, event: Uuid, settlement: &mut Settlement) {
-        if let Some(found) = self.rows.get_mut(&row) {
-            found.is_unsent = true;
+    fn acquit(&mut self, key: &EffectsKey) {
+        self.suspects.remove(key);
+        if self.suspects.is_empty() {
+            self.max_rows = usize::MAX;
         }
-        self.settle(row, event, false, settlement);
     }
 
-    /// The connection is lost, and with it the outcome of the open events; `is_refusal` if the broker closed it because
-    /// of one of them. They are published again at once, but one that was alone and refused waits.
-    pub(super) fn abandon(&mut self, is_refusal: bool, settlement: &mut Settlement) {
-        let was_alone = self.rows.len() == 1;
-        if is_refusal && was_alone {
+    /// The broker has closed the connection because of a message in flight. If its row is alone, it waits until it is
+    /// published again. Otherwise fewer rows are in flight until it is.
+    pub(super) fn suspect(&mut self) {
+        if let (1, Some(alone)) = (self.rows.len(), self.rows.values_mut().next()) {
+            alone.has_failed = true;
             self.acquit_all();
-        } else if is_refusal {
+        } else {
             self.max_rows = (self.rows.len() / 2).max(1);
             self.suspects.extend(self.rows.values().map(|row| row.key.clone()));
-        }
-        for Row { key, all, open, unpublished: mut events, size, .. } in self.rows.drain().map(|(_, row)| row)
-        {
-            events.extend(open);
-            let unpublished = Unpublished { key, events, all, size };
-            if is_refusal && was_alone {
-                settlement.later(unpublished);
-            } else {
-                settlement.now(unpublished);
-            }
         }
     }
 }
@@ -172,25 +214,57 @@ mod tests {
         let (mut flight, mut settlement) = (Flight::default(), Settlement::default());
         let events = [Uuid::now_v7(), Uuid::now_v7()];
         let row = flight.add(key(), events.into_iter(), 0, None);
-        flight.settle(row, events[0], true, &mut settlement);
+        let _ = flight.settle((row, events[0]), End::Published, None, &mut settlement);
         assert!(settlement.portion().is_none() && !flight.is_empty());
-        flight.settle(row, events[1], false, &mut settlement);
+        let _ = flight.settle((row, events[1]), End::Failed, None, &mut settlement);
         assert!(settlement.portion().is_some() && flight.is_empty());
     }
 
     #[test]
-    fn a_row_with_an_event_that_was_not_sent_is_put_back_at_once() {
-        for is_sent in [false, true] {
+    fn a_row_is_put_back_at_once_unless_an_event_has_failed() {
+        for (ends, is_due_now) in [
+            ([End::Unsent, End::Published], true),
+            ([End::Unsent, End::Unsent], true),
+            ([End::Failed, End::Published], false),
+            ([End::Failed, End::Unsent], false),
+            ([End::Unsent, End::Failed], false),
+        ] {
             let (mut flight, mut settlement) = (Flight::default(), Settlement::default());
             let events = [Uuid::now_v7(), Uuid::now_v7()];
             let row = flight.add(key(), events.into_iter(), 0, None);
-            if is_sent {
-                flight.settle(row, events[0], false, &mut settlement);
-            } else {
-                flight.unsent(row, events[0], &mut settlement);
+            for (event, end) in events.into_iter().zip(ends) {
+                let _ = flight.settle((row, event), end, None, &mut settlement);
             }
-            flight.settle(row, events[1], true, &mut settlement);
-            assert_eq!(settlement.portion().unwrap().is_due_now(), !is_sent);
+            assert_eq!(settlement.portion().unwrap().is_due_now(), is_due_now, "{ends:?}");
+        }
+    }
+
+    #[test]
+    fn an_event_is_answered_once() {
+        let answer = || {
+            let (exchange, routing_key) = (String::new(), "asker".to_owned());
+            Some(Message {
+                exchange,
+                routing_key,
+                mandatory: false,
+                body: Vec::new(),
+                properties: Default::default(),
+            })
+        };
+        for (ends, answers) in [
+            ([End::Published, End::Failed], [1, 1]),
+            // Both are sent again, with their answers.
+            ([End::Unsent, End::Unsent], [0, 0]),
+            // The row waits, and its events count as published before from then on.
+            ([End::Unsent, End::Failed], [0, 2]),
+            ([End::Failed, End::Unsent], [1, 1]),
+        ] {
+            let (mut flight, mut settlement) = (Flight::default(), Settlement::default());
+            let events = [Uuid::now_v7(), Uuid::now_v7()];
+            let row = flight.add(key(), events.into_iter(), 0, None);
+            let sent =
+                [0, 1].map(|n| flight.settle((row, events[n]), ends[n], answer(), &mut settlement).len());
+            assert_eq!(sent, answers, "{ends:?}");
         }
     }
 
@@ -199,19 +273,24 @@ mod tests {
         let (mut flight, mut settlement) = (Flight::default(), Settlement::default());
         let (bad, once) = (key(), || std::iter::once(Uuid::nil()));
         for rows in [8, 4, 2] {
-            flight.add(bad.clone(), once(), 0, None);
-            for _ in 1..rows {
-                flight.add(key(), once(), 0, None);
+            let mut sent = vec![flight.add(bad.clone(), once(), 0, None)];
+            sent.extend((1..rows).map(|_| flight.add(key(), once(), 0, None)));
+            flight.suspect();
+            for row in sent {
+                let _ = flight.settle((row, Uuid::nil()), End::Unsent, None, &mut settlement);
             }
-            flight.abandon(true, &mut settlement);
+            assert!(settlement.portion().unwrap().is_due_now());
             assert_eq!(flight.free(), rows / 2);
             // Others go on, but it stays suspected.
             let row = flight.add(key(), once(), 0, None);
-            flight.settle(row, Uuid::nil(), true, &mut settlement);
+            let _ = flight.settle((row, Uuid::nil()), End::Published, None, &mut settlement);
             assert_eq!(flight.free(), rows / 2);
         }
-        flight.add(bad, once(), 0, None);
-        flight.abandon(true, &mut settlement);
+        let mut settlement = Settlement::default();
+        let row = flight.add(bad, once(), 0, None);
+        flight.suspect();
+        let _ = flight.settle((row, Uuid::nil()), End::Unsent, None, &mut settlement);
         assert_eq!(flight.free(), usize::MAX, "it was alone, and waits now");
+        assert!(!settlement.portion().unwrap().is_due_now());
     }
 }

@@ -1,84 +1,113 @@
 //! Sends the messages of rows, in slices.
 
-use std::time::Instant;
+use std::{collections::VecDeque, time::Instant};
 
 use uuid::Uuid;
 
 use super::{
     Broker, OutboxRelay,
-    flight::Name,
+    flight::{End, Name},
     lost::Lost,
     messages::{answer, to_amqp},
     spans,
 };
 use crate::{amqp::Message, postgres::effects::events::Committed, workers::room::Handed};
 
-/// The memory of a message while its outcome is unknown, in bytes.
+/// What a message takes up while its outcome is unknown, in bytes.
 const SIZE_IN_FLIGHT: usize = 256;
 
-/// The memory of its span, in bytes.
+/// What its span takes up, in bytes.
 const SIZE_OF_SPAN: usize = 256;
 
 /// The size of messages that are sent at once, in bytes.
 const SLICE: usize = 1 << 20;
 
+/// Messages of rows in flight that are not sent, each with the process as which its row is owned.
+pub(super) type Unsent = VecDeque<(Option<Uuid>, Name, Message)>;
+
 impl OutboxRelay {
-    /// Sends rows that this process owns as `owner`.
-    pub(super) async fn send(
+    /// The end of an event. It is answered if it is not published again soon.
+    pub(super) fn finish(&mut self, name: Name, end: End) {
+        let Name { row, event, answer, .. } = name;
+        for answer in self.flight.settle((row, event), end, answer, &mut self.settlement) {
+            self.answers.offer(answer);
+        }
+    }
+
+    /// Prepares the messages of rows that this process owns as `owner`. Of retries, some may have to wait.
+    pub(super) fn prepare(
         &mut self,
-        broker: &mut Broker,
+        exchange: &str,
         owner: Option<Uuid>,
         rows: Vec<Handed<Committed>>,
-    ) -> Result<(), Lost> {
-        let (mut messages, sent_at) = (Vec::new(), Instant::now());
-        let kept = SIZE_IN_FLIGHT + if self.traces.is_on() { SIZE_OF_SPAN } else { 0 };
-        for Handed(Committed { key, events, since, .. }, mut reserved) in rows {
+        is_retry: bool,
+    ) {
+        let sent_at = Instant::now();
+        for Handed(Committed { key, events, since, .. }, reserved) in rows {
             if events.is_empty() {
                 self.settlement.published(key);
                 continue;
-            }
-            // The messages take its bodies.
-            if let Some(reserved) = &mut reserved {
-                reserved.shrink(events.len() * kept);
             }
             let size = events.iter().map(|event| event.body.len()).sum();
             let row = self.flight.add(key, events.iter().map(|event| event.id), size, reserved);
             self.flight.waits_since(since);
             for mut event in events {
                 let span = spans::begin(&self.traces, &mut event);
-                let name = Name { row, event: event.id, answer: answer(&event), sent_at, span };
-                messages.push((name, to_amqp(&broker.exchange, event)));
+                let answer = answer(&event).filter(|_| !is_retry);
+                let name = Name { row, event: event.id, answer, is_retry, sent_at, span };
+                if is_retry && !self.retries.begin() {
+                    self.finish(name, End::Unsent);
+                    continue;
+                }
+                self.unsent.push_back((owner, name, to_amqp(exchange, event)));
             }
         }
-        let count = messages.len();
-        // In slices, each of which has the whole time of `amqp.publish_timeout`.
-        let (mut slice, mut bytes) = (Vec::new(), 0);
-        for (name, message) in messages {
-            bytes += message.body.len();
-            slice.push((name, message));
-            if bytes >= SLICE {
-                self.send_slice(broker, owner, std::mem::take(&mut slice)).await?;
-                bytes = 0;
+    }
+
+    /// Sends as many of the messages as the broker takes now, in slices, each of which has the whole time of
+    /// `amqp.publish_timeout`.
+    pub(super) async fn send(&mut self, broker: &mut Broker) -> Result<(), Lost> {
+        let (mut count, began) = (0, Instant::now());
+        loop {
+            let (mut slice, mut bytes, allowance) = (Vec::new(), 0, broker.allowance());
+            while bytes < SLICE
+                && slice.len() < allowance
+                && let Some((owner, name, message)) = self.unsent.pop_front()
+            {
+                bytes += message.body.len();
+                slice.push((owner, name, message));
             }
+            if slice.is_empty() {
+                break;
+            }
+            count += slice.len();
+            self.send_slice(broker, slice).await?;
         }
-        self.send_slice(broker, owner, slice).await?;
-        self.measures.sent(count, sent_at);
+        self.measures.sent(count, began);
         Ok(())
     }
 
-    /// Sends a slice, unless the process was suspended during earlier ones, and others may have taken over its rows.
+    /// Sends a slice, unless the process stood still before it, and others may have taken its rows over.
     async fn send_slice(
         &mut self,
         broker: &mut Broker,
-        owner: Option<Uuid>,
-        slice: Vec<(Name, Message)>,
+        slice: Vec<(Option<Uuid>, Name, Message)>,
     ) -> Result<(), Lost> {
-        if owner.is_none() || self.presence.owner() != owner {
-            for (Name { row, event, .. }, _) in slice {
-                self.flight.unsent(row, event, &mut self.settlement);
+        let kept = SIZE_IN_FLIGHT + if self.traces.is_on() { SIZE_OF_SPAN } else { 0 };
+        let (now, mut messages) = (self.presence.owner(), Vec::with_capacity(slice.len()));
+        for (owner, name, message) in slice {
+            if owner.is_some() && owner == now {
+                self.flight.sent(name.row, kept);
+                messages.push((name, message));
+            } else {
+                if name.is_retry {
+                    self.retries.end(false);
+                }
+                self.finish(name, End::Unsent);
             }
-        } else if !slice.is_empty() {
-            broker.pipeline.send(slice).await?;
+        }
+        if !messages.is_empty() {
+            broker.send(messages).await?;
         }
         Ok(())
     }

@@ -22,6 +22,8 @@ impl Troubles {
             Unpublished::Refused => self.refused += 1,
             Unpublished::Late => self.late += 1,
             Unpublished::Unroutable => self.unroutable += 1,
+            // It is sent again, as if nothing had happened.
+            Unpublished::Unread => {}
         }
     }
 

@@ -49,7 +49,7 @@ impl Claims {
         let unit = async |conn: &mut PgConnection| {
             let skipped: Vec<&str> = busy.iter().map(String::as_str).collect();
             let limits = (limit, unowned::MAX_TAKEN_BYTES.min(free_bytes / 2).max(1));
-            let taken = unowned::take(conn, Kind::Send, owner, limits, &skipped).await?;
+            let taken = unowned::take(conn, Kind::Send, owner, false, limits, &skipped).await?;
             Ok::<_, sqlx::Error>((taken, unowned::with_due(conn, Kind::Send, &skipped).await?))
         };
         let read_at = Instant::now();

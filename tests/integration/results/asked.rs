@@ -27,16 +27,16 @@ use crate::{
 const MADE_UP: &str = "amq.rabbitmq.reply-to.g1h2AA==.x";
 
 /// An assistant with its own reply queue.
-struct Asker {
+pub(super) struct Asker {
     _connection: Connection,
     channel: Channel,
-    queue: String,
+    pub(super) queue: String,
     answers: lapin::Consumer,
     exchange: String,
 }
 
 impl Asker {
-    async fn new(app: &TestApp, direct: bool) -> Self {
+    pub(super) async fn new(app: &TestApp, direct: bool) -> Self {
         let properties = ConnectionProperties::default();
         let connection = Connection::connect(&app.setting("amqp.url"), properties).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
@@ -54,7 +54,7 @@ impl Asker {
         Self { _connection: connection, channel, queue, answers: answers.unwrap(), exchange }
     }
 
-    async fn ask(&self, event: &Event, correlation_id: Option<&str>) {
+    pub(super) async fn ask(&self, event: &Event, correlation_id: Option<&str>) {
         let mut properties = asking(event, &self.queue);
         if let Some(id) = correlation_id {
             properties = properties.with_correlation_id(id.into());
@@ -65,7 +65,7 @@ impl Asker {
         self.channel.basic_publish(exchange, key, options, &body, properties).await.unwrap().await.unwrap();
     }
 
-    async fn answer(&mut self) -> Delivery {
+    pub(super) async fn answer(&mut self) -> Delivery {
         timeout(WAIT_TIMEOUT, self.answers.next()).await.expect("an answer").unwrap().unwrap()
     }
 }
@@ -74,7 +74,7 @@ fn asking(event: &Event, queue: &str) -> BasicProperties {
     event.properties().with_reply_to(queue.into())
 }
 
-fn body(answer: &Delivery) -> Value {
+pub(super) fn body(answer: &Delivery) -> Value {
     serde_json::from_slice(&answer.data).unwrap()
 }
 

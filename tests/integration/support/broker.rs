@@ -103,11 +103,23 @@ impl Broker {
     /// Subscribes a queue that holds one message. By its `overflow`, it refuses all others (`reject-publish`) or holds the last
     /// one (`drop-head`). The caller deletes it.
     pub(crate) async fn subscribe_one(&self, queue: &str, routing_key: &str, overflow: &str) {
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-max-length".into(), AMQPValue::LongInt(1));
+        arguments.insert("x-overflow".into(), AMQPValue::LongString(overflow.into()));
+        self.subscribe_queue(queue, routing_key, arguments).await;
+    }
+
+    /// Subscribes a quorum queue. The caller deletes it.
+    pub(crate) async fn subscribe_quorum(&self, queue: &str, routing_key: &str) {
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+        self.subscribe_queue(queue, routing_key, arguments).await;
+    }
+
+    async fn subscribe_queue(&self, queue: &str, routing_key: &str, arguments: FieldTable) {
         let (exchange, queue) = (self.name("events"), self.name(queue));
         let subscribe = async |channel: Channel| {
-            let mut arguments = FieldTable::default();
-            arguments.insert("x-max-length".into(), AMQPValue::LongInt(1));
-            arguments.insert("x-overflow".into(), AMQPValue::LongString(overflow.into()));
+            let arguments = arguments.clone();
             let options = QueueDeclareOptions::durable();
             channel.queue_declare(queue.as_str().into(), options, arguments).await?;
             let (options, fields) = (QueueBindOptions::default(), FieldTable::default());

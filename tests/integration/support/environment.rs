@@ -105,7 +105,7 @@ impl Environment {
     /// Restores services that a failed test left stopped, paused or in alarm.
     pub(crate) async fn restore(&self) {
         for service in [Service::Postgres, Service::Rabbitmq] {
-            for action in [Action::Resume, Action::Start, Action::Calm] {
+            for action in [Action::Resume, Action::Start, Action::Calm, Action::Unstall] {
                 self.control(action, service).await;
             }
         }
