@@ -1,9 +1,10 @@
 //! The connections over which the relay publishes.
 //!
-//! Usually it is one. Once a message has no confirm after a second, a queue may have stopped, and the broker soon stops
-//! reading from a connection with many messages for it (see [`Pipeline`]). So until a while after that, a
-//! connection carries only as many messages as the broker reads in any case. Then the next one takes over, and this one
-//! waits for what is unconfirmed.
+//! Usually it is one. If a queue stops confirming, the client library keeps something of each of its messages, so after many of
+//! them another connection takes over, and this one waits for their confirms. A quorum queue without its majority soon keeps the
+//! broker from reading the connection at all (see [`Pipeline`]). Another connection would not help: there, the broker makes each first
+//! message for such a queue wait until it has registered the publisher with the queue's leader. So what such a connection has is late, and
+//! is tried again as other late messages are.
 
 use std::{collections::VecDeque, future::pending, pin::Pin, time::Duration};
 
@@ -29,8 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long such a trouble lasts after its last sign.
 const TROUBLE: Duration = Duration::from_secs(60);
 
-/// Maximum messages that a connection carries meanwhile. `RabbitMQ` reads at least 201 after it has blocked the channel,
-/// however many it has read before.
+/// Maximum messages that a connection carries meanwhile.
 const MAX_USED: usize = 200;
 
 /// Maximum messages that may be unread otherwise. More would not make the broker faster.
