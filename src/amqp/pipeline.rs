@@ -3,8 +3,7 @@
 //!
 //! Once 32 messages for one quorum queue are unconfirmed (`quorum_commands_soft_limit`), RabbitMQ blocks the channel: it
 //! still routes what it is given, but after at most 400 more messages (`credit_flow_default_credit`) nothing is read from
-//! the connection any more. So the channel is asked now and then how far it has got, and the owner of a pipeline changes to
-//! another connection before that happens.
+//! the connection any more. So the channel is asked now and then how far it has got.
 //!
 //! An unroutable message is returned and confirmed as well. The library may attach a returned message to the confirm of
 //! another one, but never to a later frame of the broker than that of its own confirm. So a confirm counts once all

@@ -1,9 +1,10 @@
 //! The connections over which the relay publishes.
 //!
-//! Usually it is one. Once a message has no confirm after a second, a queue may have stopped, and the broker soon stops
-//! reading from a connection with many messages for it (see [`Pipeline`]). So until a while after that, a
-//! connection carries only as many messages as the broker reads in any case. Then the next one takes over, and this one
-//! waits for what is unconfirmed.
+//! Usually it is one. If a queue stops confirming, the client library keeps something of each of its messages, so after many of
+//! them another connection takes over, and this one waits for their confirms. A quorum queue without its majority soon keeps the
+//! broker from reading the connection at all (see [`Pipeline`]). Another connection would not help: there, the broker makes each first
+//! message for such a queue wait until it has registered the publisher with the queue's leader. So what such a connection has is late, and
+//! is tried again as other late messages are.
 
 use std::{collections::VecDeque, future::pending, pin::Pin, time::Duration};
 
@@ -22,22 +23,21 @@ use crate::{
 /// A message is held up by a queue if the broker has confirmed one that was sent so much later.
 const OVERTAKEN_BY: Duration = Duration::from_secs(1);
 
-/// A queue may have stopped if a message has no confirm for so long. After that, its connection may have to make way for
-/// another one.
+/// A queue may have stopped if a message has no confirm for so long. A connection waits at least as long for confirms before
+/// it ends for another one.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long such a trouble lasts after its last sign.
 const TROUBLE: Duration = Duration::from_secs(60);
 
-/// Maximum messages that a connection carries meanwhile. `RabbitMQ` reads at least 201 after it has blocked the channel,
-/// however many it has read before.
-const MAX_USED: usize = 200;
+/// Maximum messages that a connection carries meanwhile.
+const MAX_USED: usize = 20_000;
 
 /// Maximum messages that may be unread otherwise. More would not make the broker faster.
 const MAX_UNREAD: usize = 1_000;
 
 /// Maximum connections that wait for confirms.
-const MAX_RETIRED: usize = 24;
+const MAX_RETIRED: usize = 2;
 
 /// Wait after a connection could not be opened.
 const RECONNECT: Duration = Duration::from_secs(1);
@@ -76,7 +76,8 @@ impl Trouble {
         if self.is_over(now) {
             info!(
                 component = OUTBOX_RELAY,
-                "a queue does not confirm; {OUTBOX_RELAY} uses several connections"
+                "messages have no confirm for {} s; a queue may have stopped",
+                PATIENCE.as_secs()
             );
         }
         self.0 = Some(now + TROUBLE);
@@ -158,7 +159,8 @@ impl Broker {
                 self.next = Next::Open(publisher);
                 return given_up;
             }
-            given_up = self.retired.pop_front().map(|(mut longest, _)| longest.abandon()).unwrap_or_default();
+            given_up =
+                self.retired.pop_front().map(|(mut longest, _)| late(&mut longest)).unwrap_or_default();
         }
         let last = std::mem::replace(&mut self.pipeline, Pipeline::new(publisher));
         if !last.is_empty() {
@@ -193,7 +195,7 @@ impl Broker {
                     match one.settled().await {
                         Ok(outcomes) => outcomes,
                         // Nobody knows what became of them, and the others need not end for it.
-                        Err(_) => one.abandon(),
+                        Err(_) => late(one),
                     }
                 })
             });
@@ -242,19 +244,25 @@ impl Broker {
         outcomes
     }
 
-    /// Ends all connections because one is lost. Returns first what was given up, then what may be sent again at once. If
-    /// the broker only did not answer in time, what it has routed is given up, too.
+    /// Ends all connections because one is lost. Returns first what was given up, then what may be sent again at once:
+    /// nothing, if the broker only did not answer in time.
     pub(super) fn end(mut self, lost: &Lost) -> (Outcomes<Name>, Outcomes<Name>, Trouble) {
         let mut given_up = Vec::new();
         for (mut pipeline, _) in self.retired {
-            given_up.extend(pipeline.abandon());
+            given_up.extend(late(&mut pipeline));
         }
-        let mut open = self.pipeline.abandon();
+        // Sent again at once, they might stop the next connection as well, for ever.
         if matches!(lost, Lost::Publish(PublishError::Timeout(_))) {
             self.trouble.goes_on(Instant::now());
-            given_up.append(&mut open);
+            given_up.extend(late(&mut self.pipeline));
         }
+        let open = self.pipeline.abandon();
         let open = open.into_iter().map(|(name, _)| (name, Err(Unpublished::Unread))).collect();
         (given_up, open, self.trouble)
     }
+}
+
+/// Gives up all messages of a connection as late, because some of them may have been published.
+fn late(pipeline: &mut Pipeline<Name>) -> Outcomes<Name> {
+    pipeline.abandon().into_iter().map(|(name, _)| (name, Err(Unpublished::Late))).collect()
 }
