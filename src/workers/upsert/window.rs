@@ -11,13 +11,18 @@
 //! acknowledged one by one, as long as what is parked, and what waits for it, has room in `held`.
 
 mod held;
+mod slot;
 
 use std::{
     collections::{HashSet, VecDeque},
     time::Instant,
 };
 
-use self::held::Held;
+pub(super) use self::slot::{Bounds, Demand};
+use self::{
+    held::Held,
+    slot::{Kind, Slot, State},
+};
 
 /// Transactions at once: one is in the database while the other one's chains run.
 pub(super) const MAX_RUNNING: usize = 2;
@@ -47,38 +52,12 @@ pub(super) struct Arrival<T, R> {
     pub(super) demand: Demand,
 }
 
-/// The size of a message.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Demand {
-    /// Hashes of what it names. Two transactions with a common key never run at once; a chance collision only costs
-    /// time.
-    pub(super) keys: Vec<u64>,
-    /// The size of its body.
-    pub(super) bytes: usize,
-    /// The memory that it takes beside its body, in bytes.
-    pub(super) decoded: usize,
-    /// The steps of its chain.
-    pub(super) steps: usize,
-    /// No other message may be in a transaction while it is.
-    pub(super) alone: bool,
-}
-
 /// Bounds of one transaction. One message always fits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) messages: usize,
     pub(super) bytes: usize,
     pub(super) steps: usize,
-}
-
-/// Bounds of what is held.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
-    pub(super) messages: usize,
-    /// The sizes of their bodies.
-    pub(super) bytes: usize,
-    /// The memory that they take beside their bodies.
-    pub(super) decoded: usize,
 }
 
 /// The messages of one transaction.
@@ -110,52 +89,12 @@ pub(super) enum Ack<R> {
     One(R),
 }
 
-/// What a transaction takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// Messages that were not tried yet.
-    New,
-    /// Parked ones that are due.
-    Parked,
-}
-
 struct Running {
     ticket: Ticket,
     kind: Kind,
     /// The numbers of its messages.
     members: Vec<u64>,
     alone: bool,
-}
-
-struct Slot<T, R> {
-    receipt: R,
-    demand: Demand,
-    state: State<T>,
-}
-
-enum State<T> {
-    Waiting(T),
-    Parked { content: T, due_at: Instant },
-    Running,
-    Settled,
-}
-
-impl<T, R> Slot<T, R> {
-    /// Whether a transaction could take it now, if none were running.
-    fn is_ready(&self, now: Instant) -> Option<Kind> {
-        match self.state {
-            State::Waiting(_) => Some(Kind::New),
-            State::Parked { due_at, .. } => (due_at <= now).then_some(Kind::Parked),
-            State::Running | State::Settled => None,
-        }
-    }
-
-    fn take(&mut self) -> Option<T> {
-        match std::mem::replace(&mut self.state, State::Running) {
-            State::Waiting(content) | State::Parked { content, .. } => Some(content),
-            State::Running | State::Settled => None,
-        }
-    }
 }
 
 impl<T, R> Window<T, R> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Bounds, Slot, State};
+use super::slot::{Bounds, Slot, State};
 
 /// Messages by number.
 pub(super) struct Held<T, R> {
