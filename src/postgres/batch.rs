@@ -142,7 +142,7 @@ pub async fn insert(
 
 /// Division by zero: the statement has undone its inserts, because another transaction took an identifier meanwhile.
 fn is_undone(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(|error| error.code()).as_deref() == Some("22012")
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() == Some("22012")
 }
 
 fn inserted(read: Vec<LaneColumns>, identifiers: usize) -> Inserted {
