@@ -32,11 +32,10 @@ use tracing::{info, warn};
 use self::{
     answers::Answers,
     broker::{Broker, Trouble},
-    flight::{End, Flight, Name},
+    flight::{End, Flight, Name, Unsent},
     lost::Lost,
     measures::Measures,
     retries::Retries,
-    sending::Unsent,
     settlement::Settlement,
     troubles::Troubles,
 };

@@ -6,29 +6,20 @@
 
 mod publishing;
 
-use std::time::Duration;
-
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::task::TaskTracker;
-use tracing::warn;
 
-use self::publishing::Task;
+use self::publishing::{DEADLINE, Task, warn_dropped};
 use crate::{
     amqp::{Message, Topology},
     domain::chain::reply::ReplyQueues,
     metrics::{self, Metrics},
     settings,
-    workers::{
-        component::OUTBOX_RELAY,
-        room::{Handed, Room},
-    },
+    workers::room::{Handed, Room},
 };
 
 /// Room for answers that wait, in bytes.
 const ROOM: usize = 4 << 20;
-
-/// How long an answer may wait, and how long its confirm may take. Then it is dropped.
-const DEADLINE: Duration = Duration::from_secs(5);
 
 /// The way to the task that publishes answers.
 pub(super) struct Answers {
@@ -67,11 +58,5 @@ impl Answers {
         self.sender = None;
         self.task.close();
         let _ = timeout(DEADLINE, self.task.wait()).await;
-    }
-}
-
-fn warn_dropped(messages: usize, why: &str) {
-    if messages > 0 {
-        warn!(component = OUTBOX_RELAY, messages, why, "dropped {messages} answers: {why}");
     }
 }

@@ -28,7 +28,7 @@ const OVERTAKEN_BY: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long such a trouble lasts after its last sign.
-const TROUBLE: Duration = Duration::from_secs(60);
+const TROUBLE: Duration = Duration::from_mins(1);
 
 /// Maximum messages that a connection carries meanwhile.
 const MAX_USED: usize = 20_000;
@@ -60,7 +60,7 @@ enum Next {
     /// It is not needed, or cannot be opened before this time.
     None(Option<Instant>),
     Connecting(Connecting),
-    Open(Publisher),
+    Open(Box<Publisher>),
 }
 
 /// Until when a queue is expected to confirm nothing. It outlives a connection.
@@ -134,7 +134,7 @@ impl Broker {
         match std::mem::replace(&mut self.next, Next::None(None)) {
             Next::Open(publisher) if publisher.connection().status().connected() => {
                 if used >= MAX_USED {
-                    return self.change_to(publisher, now);
+                    return self.change_to(*publisher, now);
                 }
                 self.next = Next::Open(publisher);
             }
@@ -156,7 +156,7 @@ impl Broker {
         let mut given_up = Vec::new();
         if self.retired.len() >= MAX_RETIRED {
             if self.retired.front().is_none_or(|(_, since)| *since + PATIENCE > now) {
-                self.next = Next::Open(publisher);
+                self.next = Next::Open(Box::new(publisher));
                 return given_up;
             }
             given_up =
@@ -217,7 +217,7 @@ impl Broker {
             outcomes = of_retired => Ok(outcomes),
             connected = connected => {
                 self.next = match connected {
-                    Ok(publisher) => Next::Open(publisher),
+                    Ok(publisher) => Next::Open(Box::new(publisher)),
                     Err(error) => {
                         let error = chain(&error);
                         warn!(component = OUTBOX_RELAY, error, "{OUTBOX_RELAY} could not open another connection");

@@ -24,6 +24,9 @@ pub(super) struct Name {
     pub(super) span: Option<Span>,
 }
 
+/// Messages of rows in flight that are not sent, each with the process as which its row is owned.
+pub(super) type Unsent = VecDeque<(Option<Uuid>, Name, Message)>;
+
 /// Rows by number.
 pub(super) struct Flight {
     rows: HashMap<u64, Row>,
@@ -248,7 +251,7 @@ mod tests {
                 routing_key,
                 mandatory: false,
                 body: Vec::new(),
-                properties: Default::default(),
+                properties: lapin::BasicProperties::default(),
             })
         };
         for (ends, answers) in [

@@ -1,6 +1,6 @@
 //! Sends the messages of rows, in slices.
 
-use std::{collections::VecDeque, time::Instant};
+use std::time::Instant;
 
 use uuid::Uuid;
 
@@ -21,9 +21,6 @@ const SIZE_OF_SPAN: usize = 256;
 
 /// The size of messages that are sent at once, in bytes.
 const SLICE: usize = 1 << 20;
-
-/// Messages of rows in flight that are not sent, each with the process as which its row is owned.
-pub(super) type Unsent = VecDeque<(Option<Uuid>, Name, Message)>;
 
 impl OutboxRelay {
     /// The end of an event. It is answered if it is not published again soon.

@@ -87,15 +87,8 @@ impl Broker {
         let (exchange, queue) = (self.name("events"), self.name("test-subscriber"));
         let bind = async |channel: Channel| {
             let (options, fields) = (QueueBindOptions::default(), FieldTable::default());
-            channel
-                .queue_bind(
-                    queue.as_str().into(),
-                    exchange.as_str().into(),
-                    routing_key.into(),
-                    options,
-                    fields,
-                )
-                .await
+            let (queue, exchange) = (queue.as_str().into(), exchange.as_str().into());
+            channel.queue_bind(queue, exchange, routing_key.into(), options, fields).await
         };
         self.insist("bind", bind).await;
     }
@@ -320,7 +313,7 @@ impl Broker {
         .await;
     }
 
-    /// Drops all messages of a queue.
+    /// Drops its messages.
     pub(crate) async fn purge(&self, queue: &str) {
         let queue = self.name(queue);
         let purge = async |channel: Channel| {

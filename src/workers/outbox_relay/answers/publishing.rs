@@ -6,11 +6,12 @@
 use std::{
     collections::{HashMap, VecDeque},
     future::pending,
+    time::Duration,
 };
 
 use tokio::{sync::mpsc, time::Instant};
+use tracing::warn;
 
-use super::{DEADLINE, warn_dropped};
 use crate::{
     amqp::{Message, Outcomes, Pipeline, PublishError, Publisher, Unpublished},
     settings,
@@ -20,6 +21,9 @@ use crate::{
         room::{Handed, Reserved, Room},
     },
 };
+
+/// How long an answer may wait, and how long its confirm may take. Then it is dropped.
+pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Maximum answers in flight to one queue: fewer than those with which one that does not confirm stops the channel.
 const MAX_OPEN: usize = 16;
@@ -104,13 +108,11 @@ impl Task {
                     Ok(outcomes) => self.note(outcomes),
                     Err(lost) => self.recover(lost.into()).await,
                 },
-                outcomes = settled(&mut self.retired) => match outcomes {
-                    Ok(outcomes) => self.note(outcomes),
-                    Err(_) => {
-                        let outcomes = self.retired.take().map(|mut last| last.abandon());
-                        self.note(outcomes.unwrap_or_default());
-                    }
-                },
+                outcomes = settled(&mut self.retired) => {
+                    let given_up = |_| self.retired.take().map(|mut last| last.abandon()).unwrap_or_default();
+                    let outcomes = outcomes.unwrap_or_else(given_up);
+                    self.note(outcomes);
+                }
             }
             self.send().await;
         }
@@ -129,14 +131,14 @@ impl Task {
 
     /// Notes what became of answers.
     fn note(&mut self, outcomes: Outcomes<Answer>) {
-        let (mut late, mut refused, mut expired) = (0, 0, 0);
+        let (mut unconfirmed, mut refused, mut expired) = (0, 0, 0);
         for (answer, outcome) in outcomes {
             let Some(lane) = self.lanes.get_mut(&answer.message.routing_key) else { continue };
             lane.open = lane.open.saturating_sub(1);
             lane.is_stuck = outcome == Err(Unpublished::Late);
             match outcome {
                 Ok(()) => {}
-                Err(Unpublished::Late) => late += 1,
+                Err(Unpublished::Late) => unconfirmed += 1,
                 Err(_) => refused += 1,
             }
             expired += lane.take(&mut self.due);
@@ -147,8 +149,8 @@ impl Task {
         if self.lanes.len() > MAX_STUCK {
             self.lanes.retain(|_, lane| lane.open > 0);
         }
-        self.late += late;
-        warn_dropped(late, "their queues did not confirm them in time");
+        self.late += unconfirmed;
+        warn_dropped(unconfirmed, "their queues did not confirm them in time");
         warn_dropped(refused, "the broker refused or could not route them");
         warn_expired(expired);
     }
@@ -249,6 +251,12 @@ impl Task {
         }
         self.lanes.retain(|_, lane| lane.open > 0);
         warn_dropped(dropped, why);
+    }
+}
+
+pub(super) fn warn_dropped(messages: usize, why: &str) {
+    if messages > 0 {
+        warn!(component = OUTBOX_RELAY, messages, why, "dropped {messages} answers: {why}");
     }
 }
 
