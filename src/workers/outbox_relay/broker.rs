@@ -63,13 +63,18 @@ enum Next {
     Open(Box<Publisher>),
 }
 
-/// Until when a queue is expected to confirm nothing. It outlives a connection.
+/// Signs that a queue confirms nothing. They outlive a connection.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Trouble(Option<Instant>);
+pub(super) struct Trouble {
+    /// It is expected to confirm nothing until then.
+    until: Option<Instant>,
+    /// When a connection last fell silent.
+    silent: Option<Instant>,
+}
 
 impl Trouble {
     fn is_over(self, now: Instant) -> bool {
-        self.0.is_none_or(|until| until <= now)
+        self.until.is_none_or(|until| until <= now)
     }
 
     fn goes_on(&mut self, now: Instant) {
@@ -80,7 +85,7 @@ impl Trouble {
                 PATIENCE.as_secs()
             );
         }
-        self.0 = Some(now + TROUBLE);
+        self.until = Some(now + TROUBLE);
     }
 }
 
@@ -244,17 +249,21 @@ impl Broker {
         outcomes
     }
 
-    /// Ends all connections because one is lost. Returns first what was given up, then what may be sent again at once:
-    /// nothing, if the broker only did not answer in time.
+    /// Ends all connections because one is lost. Returns the messages to give up, then those to send again at once.
     pub(super) fn end(mut self, lost: &Lost) -> (Outcomes<Name>, Outcomes<Name>, Trouble) {
         let mut given_up = Vec::new();
         for (mut pipeline, _) in self.retired {
             given_up.extend(late(&mut pipeline));
         }
-        // Sent again at once, they might stop the next connection as well, for ever.
         if matches!(lost, Lost::Publish(PublishError::Timeout(_))) {
-            self.trouble.goes_on(Instant::now());
-            given_up.extend(late(&mut self.pipeline));
+            let now = Instant::now();
+            let last = self.trouble.silent.replace(now);
+            // Once, the network may have failed. If the next connection falls silent as well, a queue stops them: sent again at
+            // once, the messages would stop every connection.
+            if last.is_some_and(|last| last + self.settings.publish_timeout + TROUBLE > now) {
+                self.trouble.goes_on(now);
+                given_up.extend(late(&mut self.pipeline));
+            }
         }
         let open = self.pipeline.abandon();
         let open = open.into_iter().map(|(name, _)| (name, Err(Unpublished::Unread))).collect();
