@@ -12,7 +12,7 @@ const MAX_COUNTED: i64 = 10_000;
 const MAX_OPERATIONS: i64 = 1_000;
 
 /// How many overdue lanes of a turn, and how many batches, are searched for a company that nobody serves.
-const MAX_PASSED: i64 = 100;
+const MAX_PASSED: i64 = 10;
 
 /// How long the oldest untaken work is overdue, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -97,6 +97,9 @@ struct Collection<'a> {
     aside: Vec<Aside>,
 }
 
+/// Maximum number of messages aside that are tried again before others have their turn.
+const MAX_RETRIED: usize = 8;
+
 /// A message that is tried again, alone.
 struct Aside {
     dead: NewDeadLetter,
@@ -123,13 +126,19 @@ impl Work for Collection<'_> {
         self.aside.clear();
         loop {
             let due = self.aside.iter().map(|one| one.due_at).min();
-            let batch = tokio::select! {
-                biased;
-                () = stop.cancelled() => return Ok(Ended::Stopped),
-                () = backoff::until(due) => None,
-                batch = consumer.next_batch(&self.limits), if self.has_room() => match batch? {
-                    None if self.aside.is_empty() => return Ok(Ended::Idle),
-                    batch => batch,
+            let has_room = self.has_room();
+            // In no order: what is aside does not keep new messages waiting.
+            let next = async {
+                tokio::select! {
+                    () = backoff::until(due) => Ok(None),
+                    batch = consumer.next_batch(&self.limits), if has_room => batch.map(Some),
+                }
+            };
+            let batch = match stop.run_until_cancelled(next).await {
+                None => return Ok(Ended::Stopped),
+                Some(next) => match next? {
+                    Some(None) if self.aside.is_empty() => return Ok(Ended::Idle),
+                    next => next.flatten(),
                 },
             };
             let ended = match batch {
@@ -204,7 +213,7 @@ impl Collection<'_> {
         stop: &CancellationToken,
     ) -> Result<ControlFlow<()>, ConsumeError> {
         let now = Instant::now();
-        let due: Vec<_> = self.aside.extract_if(.., |one| one.due_at <= now).collect();
+        let due: Vec<_> = self.aside.extract_if(.., |one| one.due_at <= now).take(MAX_RETRIED).collect();
         for mut one in due {
             let portion = std::slice::from_ref(&one.dead);
             match self.store_one(portion, Patience::Brief, &SearchBudget::default(), stop).await {

@@ -33,6 +33,7 @@ impl Old {
                     if deleted == 0 || stop.is_cancelled() {
                         return Ok(all);
                     }
+                    portion = (2 * portion).min(PORTION);
                 }
                 Err(error) if portion > 1 && classify(&error) == Failure::Slow => portion /= 2,
                 Err(error) => return Err(error),

@@ -257,10 +257,10 @@ impl Broker {
         }
         if matches!(lost, Lost::Publish(PublishError::Timeout(_))) {
             let now = Instant::now();
-            let last = self.trouble.silent.replace(now);
+            let before = self.trouble.silent.replace(now);
             // Once, the network may have failed. If the next connection falls silent as well, a queue stops them: sent again at
             // once, the messages would stop every connection.
-            if last.is_some_and(|last| last + self.settings.publish_timeout + TROUBLE > now) {
+            if before.is_some_and(|before| before + self.settings.publish_timeout + TROUBLE > now) {
                 self.trouble.goes_on(now);
                 given_up.extend(late(&mut self.pipeline));
             }

@@ -40,10 +40,15 @@ impl OutboxRelay {
         is_retry: bool,
     ) {
         let sent_at = Instant::now();
-        for Handed(Committed { key, events, since, .. }, reserved) in rows {
+        for Handed(Committed { key, mut events, since, .. }, reserved) in rows {
             if events.is_empty() {
                 self.settlement.published(key);
                 continue;
+            }
+            // Each event of a row has its turn, even if the first ones fail for long.
+            if is_retry {
+                let first = rand::random_range(0..events.len());
+                events.rotate_left(first);
             }
             let size = events.iter().map(|event| event.body.len()).sum();
             let row = self.flight.add(key, events.iter().map(|event| event.id), size, reserved);

@@ -58,6 +58,8 @@ struct Progress<'a> {
     wait: DatabaseWait<'a>,
     budget: SearchBudget,
     patience: Patience,
+    /// A message has waited as long as anybody for its last try. One such wait is enough for a batch.
+    has_waited: bool,
     /// A refusal was reported.
     is_reported: bool,
 }
@@ -106,7 +108,7 @@ impl Committer {
         let UpsertWorker { name, health, set_aside, .. } = self.worker.as_ref();
         let wait = DatabaseWait::new(name, health);
         let budget = SearchBudget::default();
-        let mut progress = Progress { round, wait, budget, patience, is_reported: false };
+        let mut progress = Progress { round, wait, budget, patience, has_waited: false, is_reported: false };
         for portion in blocked {
             self.blocked(&mut progress, portion);
         }
@@ -120,7 +122,13 @@ impl Committer {
 
     /// Tries a portion once. `false` if stopped while it waited for the database.
     async fn attempt(&self, progress: &mut Progress<'_>, portion: Portion, is_known: bool) -> bool {
-        let patience = if is_known { Patience::Least } else { progress.patience };
+        let patience = if is_known {
+            Patience::Least
+        } else if portion.is_at_last_try(false) && !std::mem::replace(&mut progress.has_waited, true) {
+            Patience::Patient
+        } else {
+            progress.patience
+        };
         let (lookups, began) = (progress.budget.left(), SystemTime::now());
         let applied = transaction::apply(&self.worker, portion.messages(), patience, &progress.budget);
         let refused = match applied.await {

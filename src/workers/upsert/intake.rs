@@ -59,6 +59,8 @@ pub(super) struct Intake {
     running: JoinSet<(Ticket, Option<Vec<Portion>>)>,
     limits: Limits,
     bounds: Bounds,
+    /// The transaction that was started last has parked messages.
+    has_retried: bool,
     watched: Watched,
 }
 
@@ -112,6 +114,7 @@ impl Intake {
             arrived: VecDeque::new(),
             window: Window::new(bounds),
             bounds,
+            has_retried: false,
             running: JoinSet::new(),
             watched: Watched::new(&worker.metrics, upsert.decoded_bytes),
             limits: Limits { messages: upsert.batch_size, bytes: upsert.batch_bytes, steps: MAX_STEPS },
@@ -196,7 +199,15 @@ impl Intake {
     fn take(&mut self) -> Option<Taken<Job>> {
         let now = Instant::now();
         let few = Limits { messages: MAX_RETRIED, ..self.limits };
-        self.window.retry(&few, now).or_else(|| self.window.take(&self.limits, now))
+        // In turn: a message that has to be alone starts only when nothing runs, and some parked ones are nearly always due.
+        let new = self.has_retried.then(|| self.window.take(&self.limits, now)).flatten();
+        self.has_retried = false;
+        if new.is_some() {
+            return new;
+        }
+        let again = self.window.retry(&few, now);
+        self.has_retried = again.is_some();
+        again.or_else(|| self.window.take(&self.limits, now))
     }
 
     async fn acknowledge(&mut self, consumer: &Consumer, done: Done) -> Result<(), ConsumeError> {
@@ -205,14 +216,19 @@ impl Intake {
     }
 
     async fn send(&self, consumer: &Consumer, acks: Vec<Ack<Receipt>>) -> Result<(), ConsumeError> {
-        let mut singly = Vec::new();
+        let (mut singly, mut through) = (Vec::new(), None);
         for ack in acks {
             match ack {
                 Ack::One(receipt) => singly.push(receipt),
-                Ack::Through(last) => self.counts().acked(consumer.acknowledge_through(last).await)?,
+                Ack::Through(last) => through = Some(last),
             }
         }
-        self.counts().acked(consumer.acknowledge_each(singly).await)
+        // In this order: what a multiple-ack covers cannot be acknowledged again, or the broker closes the channel.
+        self.counts().acked(consumer.acknowledge_each(singly).await)?;
+        match through {
+            Some(last) => self.counts().acked(consumer.acknowledge_through(last).await),
+            None => Ok(()),
+        }
     }
 
     /// What can be acknowledged now.

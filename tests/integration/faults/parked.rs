@@ -88,12 +88,15 @@ async fn people_are_right(app: &TestApp, count: usize) {
 #[apply(test)]
 async fn two_locked_people_stop_nobody(app: &TestApp) {
     app.set("upsert.batch_size", "20");
-    app.run(&[]).await;
+    let process = app.run(&[]).await;
     let lock = locked_people_wait(app, 2, 2000).await;
     neighbors_go_on(app, 2000).await;
     lock.rollback().await.unwrap();
-    everything_is_applied(app, 2006).await;
+    // In batches with what has waited.
+    app.broker.publish_all(&neighbors(2200).split_off(2000)).await;
+    everything_is_applied(app, 2206).await;
     people_are_right(app, 2).await;
+    assert!(!process.log().contains("upsert-1 lost the broker"), "a message was acknowledged twice");
 }
 
 /// What waits for the locks returns to the queue when the process stops, and nothing else does: all others were acknowledged.
