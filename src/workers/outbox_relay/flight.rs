@@ -273,9 +273,10 @@ mod tests {
 
     #[test]
     fn a_refused_message_is_soon_alone() {
-        let (mut flight, mut settlement) = (Flight::default(), Settlement::default());
+        let mut flight = Flight::default();
         let (bad, once) = (key(), || std::iter::once(Uuid::nil()));
         for rows in [8, 4, 2] {
+            let mut settlement = Settlement::default();
             let mut sent = vec![flight.add(bad.clone(), once(), 0, None)];
             sent.extend((1..rows).map(|_| flight.add(key(), once(), 0, None)));
             flight.suspect();
