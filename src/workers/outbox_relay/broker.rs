@@ -33,7 +33,8 @@ const TROUBLE: Duration = Duration::from_mins(1);
 /// Maximum messages that a connection carries meanwhile.
 const MAX_USED: usize = 20_000;
 
-/// Maximum messages that may be unread otherwise. More would not make the broker faster.
+/// Maximum messages that may be unread after a connection fell silent: the next one may, too. Under full load a healthy broker has
+/// many more.
 const MAX_UNREAD: usize = 1_000;
 
 /// Maximum connections that wait for confirms.
@@ -77,6 +78,11 @@ impl Trouble {
         self.until.is_none_or(|until| until <= now)
     }
 
+    /// Whether a connection fell silent so recently that the next one may have done so for the same reason.
+    fn was_silent(self, now: Instant, publish_timeout: Duration) -> bool {
+        self.silent.is_some_and(|silent| silent + publish_timeout + TROUBLE > now)
+    }
+
     fn goes_on(&mut self, now: Instant) {
         if self.is_over(now) {
             info!(
@@ -101,8 +107,13 @@ impl Broker {
 
     /// How many messages may be sent now.
     pub(super) fn allowance(&self) -> usize {
-        let unread = MAX_UNREAD.saturating_sub(self.pipeline.unread());
-        if self.trouble.is_over(Instant::now()) {
+        let now = Instant::now();
+        let unread = if self.trouble.was_silent(now, self.settings.publish_timeout) {
+            MAX_UNREAD.saturating_sub(self.pipeline.unread())
+        } else {
+            usize::MAX
+        };
+        if self.trouble.is_over(now) {
             unread
         } else {
             unread.min(MAX_USED.saturating_sub(self.pipeline.used()))
@@ -257,13 +268,13 @@ impl Broker {
         }
         if matches!(lost, Lost::Publish(PublishError::Timeout(_))) {
             let now = Instant::now();
-            let before = self.trouble.silent.replace(now);
             // Once, the network may have failed. If the next connection falls silent as well, a queue stops them: sent again at
             // once, the messages would stop every connection.
-            if before.is_some_and(|before| before + self.settings.publish_timeout + TROUBLE > now) {
+            if self.trouble.was_silent(now, self.settings.publish_timeout) {
                 self.trouble.goes_on(now);
                 given_up.extend(late(&mut self.pipeline));
             }
+            self.trouble.silent = Some(now);
         }
         let open = self.pipeline.abandon();
         let open = open.into_iter().map(|(name, _)| (name, Err(Unpublished::Unread))).collect();
