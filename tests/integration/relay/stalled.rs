@@ -48,7 +48,8 @@ async fn queue_without_a_majority_costs_few_duplicates_and_loses_nothing(app: &T
     let people = (0..50).map(|n| Event::lead("Ada").email(&format!("ada-{n}@x.example")));
     app.broker.publish_all(&people.collect::<Vec<_>>()).await;
     app.wait_for_rows("contacts", 50).await;
-    // Once it has its majority again, everybody gets everything, and what was heard before at most once more.
+    // Once it has its majority again, everybody gets everything, and what was heard before at most once more; what the first
+    // silent connection had, twice more.
     app.control(Action::Unstall, Rabbitmq).await;
     eventually("nothing waits", async || {
         sqlx::query("UPDATE effects SET due_at = now() WHERE owner IS NULL")
@@ -58,6 +59,6 @@ async fn queue_without_a_majority_costs_few_duplicates_and_loses_nothing(app: &T
         (app.unpublished().await == 0).then_some(())
     })
     .await;
-    assert!(hear_distinct(app, COUNT + 50).await <= COUNT + 50);
+    assert!(hear_distinct(app, COUNT + 50).await <= 2 * COUNT + 50);
     app.broker.delete("stalled").await;
 }
