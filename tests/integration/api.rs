@@ -67,6 +67,7 @@ fn least_body(schema: &str) -> Value {
         "NewEvent" => json!({ "body": {} }),
         "EndpointTest" => json!({ "endpoint": *ID }),
         "ContactSearch" => json!({ "company": "acme", "email": "nobody@x.example" }),
+        "CheckRequest" => json!({ "definition": {} }),
         "PreviewRequest" => json!({ "definition": {}, "arguments": {} }),
         "Because" | "Decision" | "NewNote" | "Run" | "Resume" => json!({}),
         other => panic!("no body for {other}"),
