@@ -164,6 +164,7 @@ impl WebhookWorker {
             lanes: Arc::clone(&lanes),
             sender: Arc::clone(&sender),
             open: Arc::default(),
+            rescheduled: Arc::clone(&rescheduled),
         };
         let tasks = TaskTracker::new();
         tasks.spawn(recorder.run(outcomes));

@@ -1,5 +1,6 @@
 //! Takes the requests of batches: those that worker 1 of this process has just committed, and those that no process
-//! works on. A request whose lane is calm is sent from memory; all others become rows.
+//! works on. A request whose lane is calm is sent from memory; all others become rows. If only the pace of worker 1 leaves
+//! no room in memory, the batch goes back to the table, which costs much less than a row for each request.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -8,8 +9,10 @@ use std::{
 };
 
 use sqlx::PgConnection;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
+use tracing::debug;
+use uuid::Uuid;
 
 use super::{
     attempt::{Batch, Job, Origin, Sender},
@@ -23,9 +26,10 @@ use crate::{
     health::Health,
     postgres::{
         Database, deliveries,
-        effects::{EffectsKey, requests::Requests},
+        effects::{self, EffectsKey, requests::Requests},
         endpoints::{self, LaneRow},
     },
+    telemetry::chain,
     workers::{component::WEBHOOK_WORKER, presence::Presence, retry, room::Handed},
 };
 
@@ -34,6 +38,10 @@ const MAX_AGE: Duration = Duration::from_secs(10);
 
 /// How long the state of a lane counts as fresh.
 const MAX_LANE_AGE: Duration = Duration::from_secs(1);
+
+/// If a request of a company has waited for longer, some endpoint does not keep up. Requests without room become rows then,
+/// so that those of other endpoints do not wait for it.
+const MAX_WAIT_OF_BRISK: Duration = Duration::from_secs(1);
 
 /// Maximum number of batches that are taken at once.
 const MAX_BATCHES: usize = 64;
@@ -55,6 +63,8 @@ pub(super) struct HandOver {
     pub(super) sender: Arc<Sender>,
     /// The batches in memory.
     pub(super) open: Arc<Mutex<Vec<Weak<Batch>>>>,
+    /// Notified when batches have gone back to the table.
+    pub(super) rescheduled: Arc<Notify>,
 }
 
 impl HandOver {
@@ -78,17 +88,22 @@ impl HandOver {
         }
     }
 
-    /// Sends the requests of calm lanes, as far as there is room, and turns all others into rows. `false` when stopped
-    /// before that: another process takes the batches.
+    /// Sends the requests of calm lanes, and turns all others into rows. Batches for which there is no room are left
+    /// without an owner. `false` when stopped before that: another process takes the batches.
     pub(super) async fn take(&self, batches: Vec<Open>, stop: &CancellationToken) -> bool {
         if stop.run_until_cancelled(self.sender.has_room_to_skip()).await.is_none() {
             return false;
         }
         let Some(rows) = self.look_up_lanes(&batches, stop).await else { return false };
         let owner = self.presence.id();
+        let mut left = Vec::new();
         for Open { requests, items } in batches {
             // After an outage it may belong to another process, or be about to be released and taken again.
             if requests.owner != Some(owner) || requests.since.elapsed() > MAX_AGE {
+                continue;
+            }
+            if self.is_congested(&requests.deliveries) {
+                left.push(requests.key);
                 continue;
             }
             let Requests { key, deliveries, lanes, since, .. } = requests;
@@ -101,7 +116,36 @@ impl HandOver {
             }
         }
         self.sender.start();
+        if !left.is_empty() {
+            self.put_back(owner, &left).await;
+        }
         true
+    }
+
+    /// Whether there is no room for all of them, although the company's requests do not wait for long.
+    fn is_congested(&self, deliveries: &[Delivery]) -> bool {
+        let mut counts: HashMap<Key, usize> = HashMap::new();
+        for delivery in deliveries {
+            *counts.entry(delivery.lane()).or_default() += 1;
+        }
+        let is_recent = |job: &Job| job.since.elapsed() < MAX_WAIT_OF_BRISK;
+        let queue = self.sender.queue();
+        counts.iter().any(|(lane, count)| queue.is_congested(lane, *count, is_recent))
+    }
+
+    async fn put_back(&self, owner: Uuid, batches: &[EffectsKey]) {
+        let unit =
+            async |conn: &mut PgConnection| effects::put_back(conn, owner, batches, Duration::ZERO).await;
+        match self.database.unit(unit).await {
+            Ok(()) => self.rescheduled.notify_one(),
+            // They are released as forgotten.
+            Err(error) => debug!(
+                component = WEBHOOK_WORKER,
+                error = chain(&error),
+                "could not put back {} batches",
+                batches.len()
+            ),
+        }
     }
 
     /// The lanes whose state the batches lack, or no longer have. `None` when stopped before that.

@@ -142,6 +142,14 @@ impl<T: Queued> Queue<T> {
         self.free().saturating_sub(self.held_of(lane)).div_ceil(2).min(self.room_of(&lane.company))
     }
 
+    /// Whether it cannot hold this many more of the lane because of what the company has, all of which `is_recent`.
+    pub(super) fn is_congested(&self, lane: &Key, count: usize, is_recent: impl Fn(&T) -> bool) -> bool {
+        let fronts = || self.lanes.iter().filter(|(key, _)| key.company == lane.company);
+        self.room(lane) < count
+            && self.held_by.contains_key(&lane.company)
+            && fronts().all(|(_, lane)| lane.waiting.front().is_none_or(&is_recent))
+    }
+
     /// How many more deliveries of this company it can hold now, if there is room for others as well.
     pub(super) fn room_of(&self, company: &str) -> usize {
         let held = self.held_by.get(company).copied().unwrap_or_default();

@@ -79,3 +79,17 @@ async fn hanging_endpoint_does_not_delay_the_batches_of_its_company(app: &TestAp
     app.receiver.release();
     app.wait_for_deliveries("delivered", 650).await;
 }
+
+/// What finds no room in memory goes back to the table or becomes rows, depending on how fast the receiver is.
+#[apply(test)]
+async fn burst_that_exceeds_the_memory_is_sent_once(app: &TestApp) {
+    app.set("webhook.concurrency", "4");
+    app.set("upsert.batch_size", "10");
+    app.run(&[]).await;
+    let (first, second) = (app.receiver.url("/first"), app.receiver.url("/second"));
+    let lead = |n: usize| Event::lead("Ada").email(&format!("lead-{n}@x.example"));
+    let leads = (0..600).map(|n| lead(n).webhook(if n % 3 == 0 { &second } else { &first }));
+    app.broker.publish_all(&leads.collect::<Vec<_>>()).await;
+    app.wait_for_deliveries("delivered", 600).await;
+    assert_eq!(app.receiver.requests().len(), 600);
+}

@@ -61,6 +61,20 @@ fn a_company_leaves_bytes_for_others() {
 }
 
 #[test]
+fn company_is_congested_by_what_it_has_and_sends_at_once() {
+    let mut queue = Queue::new(100, 1000, usize::MAX / 8);
+    let (fast, slow) = (lane("acme", 1), lane("acme", 2));
+    assert!(!queue.is_congested(&fast, 2_000, |_| true), "it would never have room");
+    push(&mut queue, &fast, "a", 400);
+    assert_eq!(queue.room(&fast), 100);
+    assert!(queue.is_congested(&fast, 101, |_| true));
+    assert!(!queue.is_congested(&fast, 100, |_| true));
+    assert!(!queue.is_congested(&lane("globex", 1), 2_000, |_| true), "others use up the room");
+    push(&mut queue, &slow, "b", 1);
+    assert!(!queue.is_congested(&fast, 101, |item: &Item| item.1 != slow), "an endpoint does not keep up");
+}
+
+#[test]
 fn answers_of_one_company_leave_room_for_those_of_others() {
     let mut queue = Queue::new(100, 1000, 30_000);
     let (acme, globex) = (lane("acme", 1), lane("globex", 1));
