@@ -17,7 +17,10 @@ mod words;
 use std::borrow::Cow;
 
 use self::words::Words;
-pub use self::{made_up::is_invented, words::is_doubtful};
+pub use self::{
+    made_up::{is_invented, is_mobile_in_sequence},
+    words::is_doubtful,
+};
 use crate::domain::{
     contact::field::Field,
     value::{

@@ -5,6 +5,7 @@ mod zero;
 use time::{Date, Month, OffsetDateTime, Weekday};
 
 use crate::domain::value::{
+    hyphens::with_hyphens,
     phone::Region,
     text::{folded, plain},
 };
@@ -65,7 +66,7 @@ fn read(text: &str, order: Order) -> Option<Date> {
     if text.len() > MAX_TEXT {
         return None;
     }
-    read_folded(&folded(&plain(text)), order)
+    read_folded(&folded(&with_hyphens(plain(text))), order)
 }
 
 fn read_folded(text: &str, order: Order) -> Option<Date> {

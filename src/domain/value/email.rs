@@ -1,11 +1,8 @@
 //! Email addresses as identifiers.
 
-use std::{borrow::Cow, fmt};
+mod domain;
 
-use idna::{
-    AsciiDenyList,
-    uts46::{DnsLength, Hyphens, Uts46},
-};
+use std::{borrow::Cow, fmt};
 
 use crate::domain::value::text;
 
@@ -17,9 +14,11 @@ const MAX_ADDRESS: usize = 254;
 const MAX_TEXT: usize = 1024;
 
 /// Ends the sentence or list around an address, never the address itself.
-const PUNCTUATION: [char; 8] = ['.', ',', ';', ':', '!', '?', ' ', '\u{3002}'];
+const PUNCTUATION: [char; 7] = ['.', ',', ';', ':', '!', '?', ' '];
 /// Bullets, quoting marks, and what is left of emphasis, links and tables: no mailbox begins and no domain ends so.
 const MARKS: [char; 16] = ['-', '*', '/', '|', '>', '#', '•', '·', '–', '—', '▪', '●', '◦', '‣', '→', '➡'];
+/// A blank in a URL (RFC 3986, 2.1). No mailbox begins and no domain ends so.
+const ENCODED_BLANK: &str = "%20";
 /// Between two addresses.
 const SEPARATORS: [char; 5] = [',', ';', '/', '|', ' '];
 /// Of addresses in one text.
@@ -49,13 +48,10 @@ impl Email {
         let (local, domain) = address.split_once('@')?;
         // RFC 5322, 3.4.1: there may be blanks around the sign.
         let (local, domain) = (local.trim_end(), domain.trim_start());
-        if local.len() > MAX_LOCAL || !is_dot_atom(local) {
+        if local.len() > MAX_LOCAL || !is_dot_atom(local) || begins_encoded(local) {
             return None;
         }
-        // UTS 46 lower-cases, and rejects a second `@` and any other character that a host name cannot have.
-        let domain = Uts46::new()
-            .to_ascii(domain.as_bytes(), AsciiDenyList::STD3, Hyphens::Check, DnsLength::Verify)
-            .ok()?;
+        let domain = domain::to_ascii(domain)?;
         // A person's address is neither in a top-level domain nor at an IP address.
         let (_, top) = domain.rsplit_once('.')?;
         if top.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -106,7 +102,7 @@ impl fmt::Debug for Email {
 
 /// Strips a display name, brackets, quotes, a `mailto:` link, and the punctuation at the end of a sentence.
 fn address(text: &str) -> Option<Cow<'_, str>> {
-    let text = without_marks(text.trim_end_matches(PUNCTUATION));
+    let text = without_marks(text.trim_end_matches(is_after));
     let text = match text.strip_suffix('>').and_then(|text| text.rsplit_once('<')) {
         Some((name, inner)) => {
             let inner = inner.trim();
@@ -123,20 +119,34 @@ fn address(text: &str) -> Option<Cow<'_, str>> {
             .map_or(text, str::trim),
     };
     let Some(link) = text::after_prefix(text, "mailto:") else {
-        return Some(Cow::Borrowed(without_marks(text.trim_end_matches(PUNCTUATION))));
+        return Some(Cow::Borrowed(without_marks(text.trim_end_matches(is_after))));
     };
     let link = without_marks(link);
     let address = link.split_once('?').map_or(link, |(address, _query)| address);
     // RFC 6068, 2: a link percent-encodes the characters that it cannot contain.
     let decoded = text::percent_decoded(address)?;
-    Some(Cow::Owned(without_marks(decoded.trim_end_matches(PUNCTUATION)).to_owned()))
+    Some(Cow::Owned(without_marks(decoded.trim_end_matches(is_after)).to_owned()))
+}
+
+/// Whether the character can come after an address.
+fn is_after(c: char) -> bool {
+    PUNCTUATION.contains(&c) || domain::is_sign(c)
+}
+
+/// Whether the text begins with an encoded character, as a link that was cut does: `%3Cada@x.example`.
+fn begins_encoded(local: &str) -> bool {
+    let encoded = local.strip_prefix('%').and_then(|rest| rest.get(..2));
+    encoded.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 fn without_marks(text: &str) -> &str {
+    let text = text.trim_start_matches(ENCODED_BLANK).trim_end_matches(ENCODED_BLANK);
     let is_mark = |c: char| c == ' ' || MARKS.contains(&c);
     // `<ada@x.example>` ends in no mark.
     let is_closing = text.contains('<');
-    let start = |c: char| is_mark(c) || matches!(c, ',' | ';' | ':');
+    // Only signs: a digit or a letter before the address may be a part of it.
+    let start =
+        |c: char| is_mark(c) || matches!(c, ',' | ';' | ':') || domain::is_sign(c) && !c.is_alphanumeric();
     text.trim_start_matches(start).trim_end_matches(|c| is_mark(c) && !(c == '>' && is_closing))
 }
 
@@ -187,6 +197,37 @@ mod tests {
             ("ada﹫analytical。example", "ada@analytical.example", "Unicode: small at, ideographic stop"),
             ("ada@analytical.example.", "ada@analytical.example", "RFC 1034: the root's dot; a sentence"),
             ("ada@analytical.example,", "ada@analytical.example", "LLM habit"),
+            ("ada@analytical.example’", "ada@analytical.example", "word processors: one of two quotes"),
+            ("ada@analytical.example”.", "ada@analytical.example", "as above: and the end of a sentence"),
+            ("“ada@analytical.example", "ada@analytical.example", "as above: the other one"),
+            ("ada@analytical.example »", "ada@analytical.example", "as above: French"),
+            ("ada@analytical.example›", "ada@analytical.example", "as above: single"),
+            ("ada@analytical.example‚", "ada@analytical.example", "as above: a low quote for a comma"),
+            ("ada@analytical.example″", "ada@analytical.example", "as above: a double prime"),
+            ("<ada@analytical.example”>", "ada@analytical.example", "as above: within brackets"),
+            ("ada@analytical.example、", "ada@analytical.example", "Unicode: an ideographic comma"),
+            ("ada@analytical.example،", "ada@analytical.example", "Unicode: an Arabic comma"),
+            ("ada@analytical.example।", "ada@analytical.example", "Unicode: a danda"),
+            ("ada@analytical.example…", "ada@analytical.example", "Unicode: an ellipsis"),
+            ("ada@analytical.example°", "ada@analytical.example", "word processors: a sign after it"),
+            ("ada@analytical.example®", "ada@analytical.example", "as above: a trademark"),
+            ("ada@analytical.example™", "ada@analytical.example", "as above: a trademark"),
+            ("ada@analytical.example€", "ada@analytical.example", "as above: a sign"),
+            ("ada@analytical.example†", "ada@analytical.example", "as above: a footnote"),
+            ("ada@analytical.example¹", "ada@analytical.example", "as above: a footnote"),
+            ("ada@analytical.exampleº", "ada@analytical.example", "as above: a footnote"),
+            ("ada@analytical.example¬", "ada@analytical.example", "as above: a sign"),
+            ("ada@analytical.example¿", "ada@analytical.example", "as above: a sign"),
+            (
+                "ada@analytical\u{2011}x.example",
+                "ada@analytical-x.example",
+                "word processors: a hyphen that does not break",
+            ),
+            ("ada@analytical\u{2010}x.example", "ada@analytical-x.example", "as above: Unicode's hyphen"),
+            ("ada@analytical–x.example", "ada@analytical-x.example", "as above: an en dash"),
+            ("ada@analytical−x.example", "ada@analytical-x.example", "as above: a minus sign"),
+            ("%20ada@analytical.example", "ada@analytical.example", "RFC 3986, 2.1: a blank"),
+            ("ada@analytical.example%20", "ada@analytical.example", "RFC 3986, 2.1: a blank"),
             ("- ada@analytical.example", "ada@analytical.example", "Markdown, email: an item of a list"),
             ("-ada@analytical.example", "ada@analytical.example", "as above: without its space"),
             ("*ada@analytical.example", "ada@analytical.example", "WhatsApp: one of two asterisks"),
@@ -211,6 +252,8 @@ mod tests {
             ("ada@bücher.example", "ada@xn--bcher-kva.example", "RFC 5891, UTS 46"),
             ("ada@XN--BCHER-KVA.example", "ada@xn--bcher-kva.example", "RFC 5891, UTS 46"),
             ("o'neil_{x}@a.b-c.example", "o'neil_{x}@a.b-c.example", "RFC 5322, 3.2.3: atext"),
+            ("ada@col·legi.example", "ada@xn--collegi-xma.example", "RFC 5892, A.3"),
+            ("ada@日本ー々.example", "ada@xn--u6j81a038jncb.example", "RFC 5892, 2: letters of Japanese"),
             ("a%40b@c.example", "a%40b@c.example", "RFC 5322, 3.2.3: only links are percent-encoded"),
         ] {
             assert_eq!(canonical(text).unwrap_or_default(), expected, "{text} ({source})");
@@ -250,6 +293,20 @@ mod tests {
             ("mailto:?to=ada@analytical.example", "RFC 6068: no address"),
             ("mailto:%ff@analytical.example", "RFC 6068: not UTF-8"),
             ("ada@analytical.example/x", "a path"),
+            ("ada@“analytical.example", "a quote within"),
+            (
+                "ada@analytical™.example",
+                "a sign that is not a letter: analyticaltm.example is somebody else's",
+            ),
+            ("ada@analyticalº.example", "a sign that is not a letter"),
+            ("ada@analytical¹.example", "a sign that is not a digit"),
+            ("ada@analyticalⁿ.example", "a superscript"),
+            ("ada@☃.example", "RFC 5892: a symbol"),
+            ("ada@analytical😀.example", "RFC 5892: a symbol"),
+            ("ada@analytical—x.example", "a dash between words"),
+            ("ada@analytical.example\u{fffd}", "a lost character"),
+            ("ada‑x@analytical.example", "RFC 6531: several spellings"),
+            ("%3Cada@analytical.example", "a link that was cut"),
             ("ada at analytical.example", "a sentence"),
             (long_local.as_str(), "RFC 5321, 4.5.3.1.1"),
             (long_label.as_str(), "RFC 1035, 2.3.4"),

@@ -6,6 +6,8 @@
 //! assigned). A number that could be another document is left alone.
 
 use crate::domain::value::{
+    check_digits::{has_cnpj_digits, has_cpf_digits, is_one_digit},
+    hyphens::with_hyphens,
     phone::Region,
     text::{self, after_prefix},
 };
@@ -31,7 +33,7 @@ pub enum Recognized {
 /// States. Elsewhere they are another country's document, and one in a hundred would pass as a CPF.
 #[must_use]
 pub fn recognize(text: &str, region: Region) -> Recognized {
-    let text = text::plain(text);
+    let text = with_hyphens(text::plain(text));
     let (label, text) = labeled(&text);
     let Some(digits) = compact(text) else { return Recognized::Other };
     let is_marked = |name: &str, shape: &str| label == Some(name) || has_shape(text, shape);
@@ -111,7 +113,7 @@ fn compact(text: &str) -> Option<String> {
     let mut compact = String::with_capacity(14);
     for c in text.chars() {
         match c {
-            '.' | '-' | '/' | ' ' | '\u{2010}'..='\u{2015}' => {}
+            '.' | '-' | '/' | ' ' => {}
             _ if c.is_ascii_alphanumeric() && compact.len() < 14 => compact.push(c.to_ascii_uppercase()),
             _ => return None,
         }
@@ -127,35 +129,6 @@ fn has_shape(text: &str, shape: &str) -> bool {
 fn laid_out(digits: &str, shape: &str) -> String {
     let mut digits = digits.chars();
     shape.chars().filter_map(|mark| if mark == '#' { digits.next() } else { Some(mark) }).collect()
-}
-
-fn is_one_digit(digits: &str) -> bool {
-    digits.bytes().zip(digits.bytes().skip(1)).all(|(one, next)| one == next)
-}
-
-fn has_cpf_digits(digits: &str) -> bool {
-    // The weights fall from 10 to 2; for the second digit they start at 11.
-    let weights = |from: u32| (2..=from).rev();
-    digits.bytes().all(|byte| byte.is_ascii_digit()) && !is_one_digit(digits) && checks(digits, 9, weights)
-}
-
-fn has_cnpj_digits(digits: &str) -> bool {
-    // From right to left the weights rise from 2 to 9 and start over.
-    let weights = |from: u32| (0..from - 1).rev().map(|index| 2 + index % 8);
-    !is_one_digit(digits) && checks(digits, 12, weights)
-}
-
-/// Whether both check digits after the first `length` characters are right. `weights` takes the number of
-/// characters to weigh, plus one.
-fn checks<I: Iterator<Item = u32>>(digits: &str, length: usize, weights: impl Fn(u32) -> I) -> bool {
-    let value = |byte: u8| u32::from(byte.wrapping_sub(b'0'));
-    [length, length + 1].into_iter().all(|length| {
-        let weights = weights(u32::try_from(length + 1).unwrap_or(u32::MAX));
-        let sum: u32 =
-            digits.bytes().take(length).zip(weights).map(|(byte, weight)| value(byte) * weight).sum();
-        let expected = if sum % 11 < 2 { 0 } else { 11 - sum % 11 };
-        digits.as_bytes().get(length).copied().map(value) == Some(expected)
-    })
 }
 
 /// Whether the Social Security Administration may have assigned these nine digits.
@@ -196,6 +169,9 @@ mod tests {
             ("CPF: 529.982.247-25", "BR", "CPF 529.982.247-25", "LLM habit"),
             ("cpf nº 52998224725", "US", "CPF 529.982.247-25", "LLM habit"),
             ("５２９．９８２．２４７－２５", "BR", "CPF 529.982.247-25", "Unicode: full-width forms"),
+            ("５２９．９８２．２４７−２５", "BR", "CPF 529.982.247-25", "as above: a minus sign"),
+            ("529.982.247\u{2011}25", "US", "CPF 529.982.247-25", "as above: a hyphen that does not break"),
+            ("529.982.247–26", "US", "bad", "as above: a dash, and a wrong digit"),
             ("529.982.247-25", "US", "CPF 529.982.247-25", "as above: no other looks so"),
             ("000.000.001-91", "BR", "CPF 000.000.001-91", "Receita Federal: zeros are digits"),
             ("52998224725", "AR", "other", "Receita Federal: eleven digits are a CUIT there"),

@@ -9,7 +9,7 @@ use super::{
     text::folded,
 };
 
-/// Names in Portuguese, Spanish, English, German, French and Italian, folded, without full stops and hyphens, separated by `|`.
+/// Names in Portuguese, Spanish, English, German, French and Italian, of phones also in some others, folded, without full stops and hyphens, separated by `|`.
 pub(in crate::domain) const EMAIL: &str = "email|e mail|mail|emails|correio|correio eletronico|correo|correo electronico|\
     endereco de email|endereco eletronico|email address|mail address|direccion de correo|email de contato|\
     email para contato|email de contacto|contact email|contato|contacto|contact|email pessoal|email personal|\
@@ -26,7 +26,11 @@ pub(in crate::domain) const PHONE: &str = "tel|tels|telef|telefone|telefones|tel
     casa|trabalho|trabajo|pessoal|personal|home|work|tel celular|tel fixo|tel cel|tim|vivo|claro|oi|nextel|\
     fax|telefax|ddd|res|residencia|com|telefon|telefonnummer|rufnummer|mobil|mobilnummer|handy|handynummer|cellulare|portable|numero de telephone|tlf|tlfn|tfno|t|m|\
     telemovel|tlm|port|mobno|telno|phoneno|contactno|whatsappno|numero di telefono|numero di cellulare|gsm|\
-    telefoonnummer|mobiel|телефон|тел|моб|мобильныи";
+    telefoonnummer|mobiel|телефон|тел|моб|мобильныи|\
+    number|nummer|номер|номер телефона|мобильныи телефон|telefone do cliente|celular do cliente|whatsapp do cliente|\
+    telefono del cliente|numer telefonu|komorka|cep telefonu|nomor telepon|τηλέφωνο|κινητό|טלפון|נייד|هاتف|الهاتف|جوال|الجوال|\
+    موبايل|رقم الهاتف|رقم الجوال|电话|电话号码|联系电话|手机|手机号|手机号码|電話|電話番号|携帯|携帯電話|携帯番号|전화|전화번호|휴대폰|\
+    휴대전화|핸드폰|연락처";
 /// The names of documents. They say what a document is, so they are not removed: `identity` reads them.
 pub(in crate::domain) const DOCUMENTS: &str = "cpf|cnpj|rg|cnh|ssn|dni|curp|rfc|cuit|cuil|nit|rut|cedula|passaporte|\
     pasaporte|passport";
@@ -70,23 +74,24 @@ const LISTS: [&str; 16] = [
 ];
 
 /// All of these names, with one bit for each of [`LISTS`] that has the name.
-static NAMES: LazyLock<WordMap<&str, u16>> = LazyLock::new(|| {
+static NAMES: LazyLock<WordMap<Box<str>, u16>> = LazyLock::new(|| {
     let mut names = WordMap::default();
     for (index, list) in LISTS.iter().enumerate() {
         for name in list.split('|') {
-            *names.entry(name).or_default() |= 1_u16 << index;
+            // Folding also takes the letters of Korean and Greek apart.
+            *names.entry(folded(name).into()).or_default() |= 1_u16 << index;
         }
     }
     names
 });
 
-/// The first words of names, and of what may come before them.
+/// The first words of names, and of what may come before them, as far as they are ASCII.
 static STARTS: LazyLock<WordSet<&str>> = LazyLock::new(|| {
-    let all = NAMES.keys().copied().chain(POSSESSIVES).chain(COPULAS);
-    all.filter_map(|name| name.split(' ').next()).collect()
+    let all = NAMES.keys().map(|name| &**name).chain(POSSESSIVES).chain(COPULAS);
+    all.filter_map(|name| name.split(' ').next()).filter(|start| start.is_ascii()).collect()
 });
 
-/// In bytes; no name begins with a longer word.
+/// In bytes; no name begins with a longer word of ASCII.
 const LONGEST_START: usize = 24;
 
 /// In bytes; a longer text before a colon is not read as a name.
@@ -104,6 +109,62 @@ const SYMBOLS: [RangeInclusive<char>; 3] =
     ['\u{2190}'..='\u{2bff}', '\u{fe0f}'..='\u{fe0f}', '\u{1f000}'..='\u{1faff}'];
 /// What a sentence says between a name and its value, folded: `meu e-mail é …`. Alone it replaces the name.
 const COPULAS: [&str; 6] = ["e", "eh", "es", "is", "ist", "est"];
+
+/// What may be beside a name before a colon, folded: `meu novo número é: …`. No denial, no other person, no thing that has a
+/// number of its own.
+const FILLERS: [&str; 46] = [
+    "meu",
+    "minha",
+    "nosso",
+    "nossa",
+    "seu",
+    "sua",
+    "o",
+    "a",
+    "os",
+    "do",
+    "da",
+    "de",
+    "para",
+    "pra",
+    "por",
+    "e",
+    "eh",
+    "es",
+    "is",
+    "ist",
+    "est",
+    "mi",
+    "mis",
+    "my",
+    "our",
+    "your",
+    "the",
+    "el",
+    "la",
+    "del",
+    "su",
+    "for",
+    "mein",
+    "meine",
+    "mon",
+    "ma",
+    "novo",
+    "nova",
+    "nuevo",
+    "new",
+    "principal",
+    "melhor",
+    "mejor",
+    "best",
+    "atual",
+    "actual",
+];
+
+/// Of the first word of a name, in letters. Fewer are in many addresses.
+const MIN_SHOWN: usize = 3;
+/// Between the words of a person's name.
+const PARTICLES: [&str; 8] = ["de", "da", "do", "dos", "das", "del", "von", "van"];
 
 /// Before an item of a list and a quoted line. A space follows: `*NSYNC` is a name.
 const BULLETS: [char; 12] = ['-', '*', '•', '·', '–', '—', '>', '▪', '●', '◦', '‣', '→'];
@@ -142,13 +203,33 @@ pub(super) fn without_joined<'a>(names: &[&str], text: &'a str) -> Option<&'a st
     (is_number && name.ends_with(char::is_alphabetic) && is_name(names, name)).then_some(number)
 }
 
-/// The text after any words and a colon. Whether it is a value that no words can change is for the caller to see.
-pub(super) fn without_words_before(text: &str) -> Option<&str> {
+/// The text after words and a colon that say what it is, and nothing else: `Telefone (com DDD): …`. Any other word may say that
+/// it is another number, or nobody's: `Pedido: …`, `wrong number: …`.
+pub(super) fn without_words_before<'a>(names: &[&str], text: &'a str) -> Option<&'a str> {
     let (words, rest) = text.split_once([':', '：']).filter(|(words, _)| words.len() <= MAX_NAME)?;
-    let is_word = |c: char| c.is_alphabetic() || matches!(c, ' ' | '.' | '-' | '\'' | '’' | '*' | '_' | '/');
-    let is_words = words.contains(char::is_alphabetic) && words.chars().all(is_word);
+    let words = folded(words);
+    let mut has_name = false;
+    let is_known = words.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).all(|word| {
+        let is_name = is_listed(names, word);
+        has_name |= is_name;
+        is_name || FILLERS.contains(&word)
+    });
+    (is_known && has_name).then(|| rest.trim_start_matches(['*', '_', ' ']))
+}
+
+/// The address after the name of its owner and a colon, as in a copied chat: `Ana Souza: ana@x.example`. The address has to
+/// show the name, because any other word may say that it is nobody's: `errado: …`.
+pub(super) fn without_owner_before(text: &str) -> Option<&str> {
+    let (owner, rest) = text.split_once([':', '：']).filter(|(owner, _)| owner.len() <= MAX_NAME)?;
     let rest = rest.trim_start_matches(['*', '_', ' ']);
-    (is_words && !rest.starts_with('/')).then_some(rest)
+    let mailbox = folded(rest.split_once('@')?.0);
+    let mut words = owner.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    let first = folded(words.next()?);
+    let is_shown = first.chars().count() >= MIN_SHOWN
+        && mailbox.contains(first.as_str())
+        && !NAMES.contains_key(first.as_str());
+    let is_name = |word: &str| word.starts_with(char::is_uppercase) || PARTICLES.contains(&word);
+    (is_shown && words.all(is_name)).then_some(rest)
 }
 
 /// The text after a bullet or a quoting mark and a space.

@@ -21,7 +21,7 @@ use std::{
     hash::{Hash, Hasher},
 };
 
-use rlibphonenumber::{NumberLengthType, PHONE_NUMBER_UTIL, PhoneNumberFormat};
+use rlibphonenumber::{NumberLengthType, PHONE_NUMBER_UTIL, PhoneNumberFormat, PhoneNumberType};
 
 use crate::domain::value::{damaged, label, relatives::is_anothers, text};
 pub use region::{Region, Regions, UnknownRegion};
@@ -61,7 +61,7 @@ impl Phone {
     /// if it is not valid there, a valid international number that lost its `+`.
     ///
     /// `None` if the length is impossible, if the area code is missing (in the next town the number is
-    /// somebody else's), or if there are letters other than an extension's: a second number or a sentence
+    /// somebody else's), if it is written as a Brazilian document, or if there are letters other than an extension's: a second number or a sentence
     /// does not identify one person.
     #[must_use]
     pub fn parse(text: &str, region: Region) -> Option<Self> {
@@ -71,11 +71,12 @@ impl Phone {
         let text = text::plain(text);
         let text = text.trim_end_matches([',', ';', ' ']);
         let text = damaged::repair(text).filter(|text| !damaged::is_fraction(text))?;
-        if written::lacks_a_digit(&text) {
+        let is_company_in_brazil = region.code() == "BR";
+        if written::lacks_a_digit(&text) || written::is_document(&text, is_company_in_brazil) {
             return None;
         }
         let text = written::without_doubled_code(&text).unwrap_or(&text);
-        let unprefixed = brazil::without_blank(text, region.code() == "BR");
+        let unprefixed = brazil::without_blank(text, is_company_in_brazil);
         let read = written::read(unprefixed.as_deref().unwrap_or(text));
         let Written { number, international, extension } = read?;
         let mut phone = if international {
@@ -157,6 +158,21 @@ impl Phone {
     pub fn strength(&self) -> Strength {
         let known = self.strength.or_else(|| canonical(&self.text, None)?.strength);
         known.filter(|_| !self.text.contains(EXTENSION)).unwrap_or(Strength::Weak)
+    }
+
+    /// The national number if its plan knows it as a mobile one. In North America no plan says so. Parses the number on
+    /// each call.
+    #[must_use]
+    pub(in crate::domain) fn national_mobile(&self) -> Option<String> {
+        let is_in_north_america = self.text.starts_with("+1");
+        let parsed =
+            PHONE_NUMBER_UTIL.parse(&self.text, None).ok().filter(|_| !self.text.contains(EXTENSION))?;
+        let is_mobile = match parsed.get_type() {
+            PhoneNumberType::Mobile => true,
+            PhoneNumberType::FixedLineOrMobile => !is_in_north_america,
+            _ => false,
+        };
+        is_mobile.then(|| parsed.get_national_significant_number())
     }
 
     fn is_strong(&self) -> bool {

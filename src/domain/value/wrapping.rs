@@ -298,7 +298,9 @@ fn unlabeled<'a>(kind: Kind, names: &[&str], text: &'a str) -> Option<&'a str> {
             .or_else(|| label::without_sign(text))
             .or_else(|| {
                 let is_one = |rest: &&str| !rest.starts_with('?') && Email::parse(rest).is_some();
-                label::without_words_before(text).filter(is_one)
+                label::without_words_before(names, text)
+                    .or_else(|| label::without_owner_before(text))
+                    .filter(is_one)
             }),
         Kind::Phone(region) => after_name
             .or_else(|| label::without_before_digits(names, text))
@@ -308,7 +310,7 @@ fn unlabeled<'a>(kind: Kind, names: &[&str], text: &'a str) -> Option<&'a str> {
             .or_else(|| label::without_sign(text))
             .or_else(|| label::without_country(text))
             .or_else(|| {
-                label::without_words_before(text).filter(|rest| Phone::parse(rest, region).is_some())
+                label::without_words_before(names, text).filter(|rest| Phone::parse(rest, region).is_some())
             }),
         Kind::Digits | Kind::Date => after_name.or_else(|| label::without_before_digits(names, text)),
         Kind::Text => after_name,

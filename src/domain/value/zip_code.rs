@@ -1,10 +1,13 @@
 //! Formats postal codes by country. A code that does not match its country's pattern is stored as given.
 //! Sources: the Universal Postal Union's addressing sheets and Unicode CLDR's postal code patterns.
 
-use crate::domain::value::text::{after_prefix, plain};
+use crate::domain::value::{
+    hyphens::with_hyphens,
+    text::{after_prefix, plain},
+};
 
 /// In bytes; a longer text is not a postal code.
-const MAX_TEXT: usize = 32;
+const MAX_TEXT: usize = 48;
 
 /// By country: `9` is a digit, `A` a letter, `*` either, everything else is literal.
 const PATTERNS: [(&str, &[&str]); 61] = [
@@ -79,12 +82,14 @@ pub fn tidy(text: &str, country: &str) -> Option<String> {
     if text.len() > MAX_TEXT {
         return None;
     }
-    let text = plain(text);
-    let text = ["cep", "zip", "cp"].iter().find_map(|name| after_name(&text, name)).unwrap_or(&text);
+    let text = with_hyphens(plain(text));
+    // Japan's postal mark.
+    let text = text.trim_start_matches(['〒', ' ']);
+    let text = ["cep", "zip", "cp"].iter().find_map(|name| after_name(text, name)).unwrap_or(text);
     let mut code = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            ' ' | '-' | '.' | '\u{a0}' | '\u{2010}'..='\u{2015}' => {}
+            ' ' | '-' | '.' | '\u{a0}' => {}
             _ if c.is_ascii_alphanumeric() => code.push(c.to_ascii_uppercase()),
             _ => return None,
         }
@@ -140,6 +145,8 @@ mod tests {
             ("60.175-055", "BR", "60175-055", "as above: with a point"),
             ("CEP: 60175 055", "BR", "60175-055", "LLM habit"),
             ("６０１７５－０５５", "BR", "60175-055", "Unicode: full-width forms"),
+            ("６０１７５−０５５", "BR", "60175-055", "as above: a minus sign"),
+            ("60175\u{2011}055", "BR", "60175-055", "as above: a hyphen that does not break"),
             ("60175\u{200b}-055", "BR", "60175-055", "web pages"),
             ("12345", "US", "12345", "postal services: USPS"),
             ("123456789", "US", "12345-6789", "postal services: USPS: ZIP+4"),
@@ -156,6 +163,10 @@ mod tests {
             ("1012ab", "NL", "1012 AB", "postal services: PostNL"),
             ("00950", "PL", "00-950", "postal services: Poczta Polska"),
             ("1000001", "JP", "100-0001", "postal services: Japan Post"),
+            ("１００−０００１", "JP", "100-0001", "Unicode: full-width forms, and a minus sign"),
+            ("１００ー０００１", "JP", "100-0001", "libphonenumber: Japanese writing"),
+            ("〒100-0001", "JP", "100-0001", "postal services: Japan Post's mark"),
+            ("〒 １００－０００１", "JP", "100-0001", "as above: full-width forms"),
             ("D02 af30", "IE", "D02 AF30", "postal services: Eircode"),
             ("D6WXH92", "IE", "D6W XH92", "postal services: Eircode"),
             ("11455", "SE", "114 55", "postal services: PostNord"),

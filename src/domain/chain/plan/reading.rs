@@ -14,7 +14,7 @@ use crate::domain::{
     contact::{
         Identifier, Rejected,
         field::Field,
-        placeholder::{Why, is_invented},
+        placeholder::{Why, is_invented, is_mobile_in_sequence},
     },
     value::{
         birthday, country, damaged,
@@ -171,6 +171,11 @@ impl Reader<'_> {
     fn no_value(&self, field: Field, text: &str, parameter: &str) -> Option<Reading> {
         let why =
             if text.is_empty() { None } else { Some(self.rules.placeholders.why(field, text, parameter)?) };
+        let is_mobile =
+            || Phone::parse(text, self.region).is_some_and(|phone| is_mobile_in_sequence(text, &phone));
+        if field == Field::Phone && why == Some(Why::MadeUp) && is_mobile() {
+            return None;
+        }
         Some(Reading::NoValue(why))
     }
 
@@ -266,11 +271,13 @@ impl Reader<'_> {
             }
             Value::Bool(value) => Cow::Borrowed(if *value { "true" } else { "false" }),
             Value::Null => Cow::Borrowed(""),
+            // What a program writes for nothing, like an empty list.
+            Value::Object(members) if members.is_empty() => Cow::Borrowed(""),
             Value::Object(_) => return Err("not_text"),
             Value::Array(items) => {
                 let (mut texts, mut length) = (Vec::new(), 0);
                 for item in items {
-                    if item.is_array() {
+                    if item.as_array().is_some_and(|items| !items.is_empty()) {
                         return Err("not_text");
                     }
                     let text = self.as_text(field, item, parameter)?;

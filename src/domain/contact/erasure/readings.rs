@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use crate::domain::value::{
-    damaged, entities,
+    damaged, entities, hyphens,
     phone::{brazil, written},
     text,
     wrapping::spoken,
@@ -58,6 +58,7 @@ fn decoded(text: &str) -> Vec<String> {
     decoded.extend(damaged::without_marks_of_groups(text));
     decoded.extend(written::numbers_in_context(text));
     decoded.extend(spoken::with_signs(text));
+    decoded.extend(hyphens::with_hyphens_of_hosts(text));
     if text.contains(" @") || text.contains("@ ") {
         decoded.push(text.split('@').map(str::trim).collect::<Vec<_>>().join("@"));
     }

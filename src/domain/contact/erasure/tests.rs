@@ -56,6 +56,9 @@ fn emails_are_found_in_every_encoding() {
         "o'neil@bücher.example",
         "'O'NEIL@XN--BCHER-KVA.EXAMPLE'",
         "ada@analytical.example,bob@x.example",
+        "ada@analytical.example”",
+        "ada@analytical.exampleº",
+        "o'neil@xn-\u{2011}bcher-kva.example",
         header.as_str(),
     ]);
 }

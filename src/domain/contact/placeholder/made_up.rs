@@ -7,9 +7,11 @@ use crate::domain::value::{
 
 /// Fewer digits in sequence can be a real number.
 const MIN_SEQUENCE: usize = 6;
-/// Digits of a Brazilian mobile number after its area code. "98765-4321" is a real number in every area, so
-/// only repeated and ascending digits count there.
+/// Digits of a Brazilian mobile number after its area code, and nearly all of a number elsewhere. "98765-4321" is a real
+/// number in every area, so only repeated and ascending digits count there.
 const SUBSCRIBER_DIGITS: usize = 9;
+/// All ten digits in sequence. Where they are a mobile number, they are still what people type.
+const ALL_DIGITS: [&str; 3] = ["0123456789", "1234567890", "9876543210"];
 /// Digits of a country code (ITU-T E.164).
 const LONGEST_CODE: usize = 3;
 /// Digits of the longest number (E.164, 6.1). More are two numbers, of which one may be real.
@@ -92,19 +94,40 @@ pub(super) fn is_limit(text: &str) -> bool {
 /// was there before anybody typed.
 pub(super) fn is_typed(text: &str) -> bool {
     let text = text::plain(text);
-    if text.contains(char::is_alphabetic) {
-        return false;
-    }
-    let digits = text.bytes().filter(u8::is_ascii_digit).map(|digit| digit - b'0');
+    !text.contains(char::is_alphabetic) && (is_nobodys(&text) || is_in_sequence(&text))
+}
+
+/// Whether a number only looks typed: its digits are in sequence, but it is somebody's mobile number, such as Japan's
+/// `090-1234-5678`. `number` is how the text was understood.
+#[must_use]
+pub fn is_mobile_in_sequence(text: &str, number: &Phone) -> bool {
+    let is_mobile = || number.national_mobile().is_some_and(|national| !ALL_DIGITS.contains(&&*national));
+    !is_nobodys(&text::plain(text)) && is_mobile()
+}
+
+/// What is typed in every country.
+fn is_nobodys(text: &str) -> bool {
+    let digits = digits(text);
     let count = digits.clone().count();
     let end = digits.clone().skip(count.saturating_sub(SUBSCRIBER_DIGITS));
     let is_code_alone = text.starts_with('+') && count <= LONGEST_CODE;
     is_code_alone
-        || is_limit(&text)
+        || is_limit(text)
         || EXAMPLES.contains(&text.trim_start_matches('+'))
-        || count > 0 && has_steps(digits.clone(), 0)
-        || count >= MIN_SEQUENCE && (has_steps(digits.clone(), 1) || has_steps(digits, 9))
-        || (SUBSCRIBER_DIGITS..=LONGEST).contains(&count) && (has_steps(end.clone(), 0) || has_steps(end, 1))
+        || count > 0 && has_steps(digits, 0)
+        || (SUBSCRIBER_DIGITS..=LONGEST).contains(&count) && has_steps(end, 0)
+}
+
+/// Whether all digits are in sequence, or as many of them as a number has after its area code.
+fn is_in_sequence(text: &str) -> bool {
+    let digits: Vec<u8> = digits(text).take(LONGEST + 1).collect();
+    let is_run = |digits: &[u8], step| has_steps(digits.iter().copied(), step);
+    digits.len() >= MIN_SEQUENCE && (is_run(&digits, 1) || is_run(&digits, 9))
+        || digits.len() <= LONGEST && digits.windows(SUBSCRIBER_DIGITS).any(|digits| is_run(digits, 1))
+}
+
+fn digits(text: &str) -> impl Iterator<Item = u8> + Clone {
+    text.bytes().filter(u8::is_ascii_digit).map(|digit| digit - b'0')
 }
 
 /// Whether each digit is the one before it and this, modulo 10.
@@ -134,7 +157,9 @@ pub(super) fn is_one_digit(text: &str) -> bool {
 #[must_use]
 pub fn is_invented(text: &str, number: Option<&Phone>) -> bool {
     let e164 = number.map(Phone::as_str);
-    if e164.is_some_and(is_typed) {
+    if number
+        .is_some_and(|number| is_typed(number.as_str()) && !is_mobile_in_sequence(number.as_str(), number))
+    {
         return true;
     }
     if let Some(national) = e164.and_then(|number| number.strip_prefix("+1")) {

@@ -3,7 +3,10 @@
 use time::Date;
 
 use super::{MAX_TEXT, Order, date, read_folded};
-use crate::domain::value::text::{folded, plain};
+use crate::domain::value::{
+    hyphens::with_hyphens,
+    text::{folded, plain},
+};
 
 /// Year, month and day of zero dates, with any time of day beside them.
 const DATES: [(i32, i32, i32); 7] = [
@@ -30,7 +33,7 @@ pub(in crate::domain) fn is_zero(text: &str) -> bool {
     if text.len() > MAX_TEXT {
         return false;
     }
-    let text = plain(text);
+    let text = with_hyphens(plain(text));
     if *text == *"0" || *text == *"0.0" {
         return true;
     }
@@ -112,6 +115,7 @@ mod tests {
             ("1969-12-31T21:00:00-03:00", "Java, the same"),
             ("1970-01-01T01:00:00+01:00", "as above: in Portugal at that time"),
             ("\u{200e}1899-12-30", "web pages"),
+            ("1899\u{2011}12\u{2011}30", "as above: hyphens that do not break"),
         ] {
             assert!(is_zero(text), "{text} ({source})");
         }

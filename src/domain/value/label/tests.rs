@@ -89,11 +89,6 @@ fn names_of_phones_need_no_colon() {
     for text in ["x85999990001", "cel85", "cel 85999990001", "85999990001", "cel85999990001 x"] {
         assert_eq!(without_joined(&[PHONE], text), None, "{text}");
     }
-    assert_eq!(without_words_before("Meu e-mail é: ada@x.example"), Some("ada@x.example"));
-    assert_eq!(without_words_before("*Ada:* ada@x.example"), Some("ada@x.example"));
-    for text in ["https://x.example", "85: 3333-4444", "ada@x.example: Ada", ": 85", "Ada"] {
-        assert_eq!(without_words_before(text), None, "{text}");
-    }
     assert_eq!(without_bullet("- Ana"), Some("Ana"));
     for text in ["*NSYNC", "- Ana -", "* Ana *", "-", "- ", "Ana - Bia", "-Ana"] {
         assert_eq!(without_bullet(text), None, "{text}");
@@ -121,6 +116,74 @@ fn names_of_phones_need_no_colon() {
     assert_eq!(without_sign("📞 85"), Some("85"));
     assert_eq!(without_sign("☎\u{fe0f}85"), Some("85"));
     assert_eq!(without_sign("85"), None);
+}
+
+#[test]
+fn only_words_that_mean_the_value_are_taken_off_before_a_colon() {
+    for (names, text, expected) in [
+        (EMAIL, "Meu e-mail é: ada@x.example", "ada@x.example"),
+        (EMAIL, "Meu melhor e-mail é: ada@x.example", "ada@x.example"),
+        (PHONE, "Telefone (com DDD): 85", "85"),
+        (PHONE, "*Meu novo número:* 85", "85"),
+        (PHONE, "My new number is: 85", "85"),
+        (PHONE, "Número de WhatsApp para contato: 85", "85"),
+        (PHONE, "电话：85", "85"),
+        (PHONE, "휴대폰: 85", "85"),
+        (PHONE, "Τηλέφωνο: 85", "85"),
+    ] {
+        assert_eq!(without_words_before(&[names], text), Some(expected), "{text}");
+    }
+    for text in [
+        "https://x.example",
+        "85: 3333-4444",
+        ": 85",
+        "Ada",
+        "CPF: 85",
+        "RG: 85",
+        "CNH: 85",
+        "SSN: 85",
+        "CEP: 85",
+        "Pedido: 85",
+        "Número do pedido: 85",
+        "Protocolo: 85",
+        "Conta: 85",
+        "Nota fiscal: 85",
+        "Cartão: 85",
+        "Valor: 85",
+        "número errado: 85",
+        "não é: 85",
+        "não é meu telefone: 85",
+        "não ligar: 85",
+        "wrong number: 85",
+        "do not call: 85",
+        "old number: 85",
+        "antigo: 85",
+        "Ada: 85",
+        "Vendedor: 85",
+        "ID do cliente: 85",
+        "Número do cliente: 85",
+        "E-mail: 85",
+        "no phone: 85",
+        "sem telefone: 85",
+    ] {
+        assert_eq!(without_words_before(&[PHONE], text), None, "{text}");
+        assert_eq!(without(&[PHONE], text), None, "{text}");
+    }
+    for (text, expected) in [
+        ("*Ada:* ada@x.example", Some("ada@x.example")),
+        ("Ada Lovelace: lovelace.ada@x.example", Some("lovelace.ada@x.example")),
+        ("João da Silva: joao.silva@x.example", Some("joao.silva@x.example")),
+        ("errado: ada@x.example", None),
+        ("e-mail errado: email@x.example", None),
+        ("Contato antigo: contato@x.example", None),
+        ("Contato Antigo: contato@x.example", None),
+        ("Ada antigo: ada@x.example", None),
+        ("Bia: ada@x.example", None),
+        ("Al: alan@x.example", None),
+        ("ada@x.example: Ada", None),
+    ] {
+        assert_eq!(without_owner_before(text), expected, "{text}");
+    }
 }
 
 #[test]

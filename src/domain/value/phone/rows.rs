@@ -19,6 +19,8 @@ pub(in crate::domain) const SPELLINGS: &[(&str, &str)] = &[
     ("tel:+55-85-99999-0001", "RFC 3966"),
     ("TEL: 85 99999.0001", "RFC 3966, RFC 3986: schemes in any case"),
     ("sms:+5585999990001", "RFC 5724"),
+    ("sms:+5585999990001?body=oi", "RFC 5724, 2.2: a text"),
+    ("sms:+5585999990001&body=oi", "as above: on iOS"),
     ("callto:+5585999990001", "https://learn.microsoft.com/en-us/skype-sdk/skypeuris/skypeuris"),
     ("whatsapp:+5585999990001", "Twilio's WhatsApp addresses"),
     ("whatsapp:tel:+5585999990001", "as above: with its own scheme"),

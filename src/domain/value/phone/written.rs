@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use crate::domain::value::{
+    check_digits::has_cpf_digits,
     damaged,
     text::{after_prefix, folded, percent_decoded},
 };
@@ -61,6 +62,7 @@ pub(super) fn read(text: &str) -> Option<Written> {
     while let Some(rest) = SCHEMES.iter().find_map(|scheme| after_prefix(text, scheme)) {
         text = rest.trim_start();
     }
+    let text = without_query(text).unwrap_or(text);
     if let Some(number) = in_context(text) {
         return read(&number);
     }
@@ -86,6 +88,17 @@ pub(super) fn read(text: &str) -> Option<Written> {
             Some(Written { extension: Some(extension(label)?), ..bare(number)? })
         }
     }
+}
+
+/// The number before the text that a link puts into a message: `+55…?body=oi`, on iOS also `+55…&body=oi`.
+fn without_query(text: &str) -> Option<&str> {
+    let (number, query) = text.find(['?', '&']).and_then(|at| text.split_at_checked(at))?;
+    let is_number = number.chars().all(|c| c.is_ascii_digit() || c == '+' || is_punctuation(c));
+    let is_named = query
+        .get(1..)?
+        .split_once('=')
+        .is_some_and(|(name, _)| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphabetic()));
+    (is_number && is_named).then_some(number)
 }
 
 /// A local number with the country and area code for which it is local (RFC 3966, 5.1.5).
@@ -167,6 +180,27 @@ pub(super) fn lacks_a_digit(text: &str) -> bool {
     last.len() == 3 && digits(last) && before.len() == 5 && before.starts_with('9') && digits(before)
 }
 
+/// Whether the digits are in the groups of a CPF or a CNPJ, which no phone number has: `529.982.247-25`,
+/// `11.222.333/0001-81`. Other separators count only in Brazil and with the right check digits.
+pub(super) fn is_document(text: &str, is_company_in_brazil: bool) -> bool {
+    // Most numbers do not end in a group of two.
+    let before_end = text.as_bytes().iter().rev().nth(2);
+    if before_end.is_none_or(u8::is_ascii_digit) || !text.starts_with(|c: char| c.is_ascii_digit()) {
+        return false;
+    }
+    let groups: Vec<usize> = text.split(is_punctuation).map(str::len).collect();
+    let marks = || text.chars().filter(|c| !c.is_ascii_digit());
+    let is_laid_out = |with: &str| marks().map(|c| if is_dash(c) { '-' } else { c }).eq(with.chars());
+    let digits = || text.chars().filter(char::is_ascii_digit).collect::<String>();
+    match groups.as_slice() {
+        [3, 3, 3, 2] if is_company_in_brazil && is_laid_out("..-") => true,
+        [3, 3, 3, 2] => (is_company_in_brazil || is_laid_out("..-")) && has_cpf_digits(&digits()),
+        [9, 2] => is_company_in_brazil && has_cpf_digits(&digits()),
+        [2, 3, 3, 4, 2] => is_laid_out("../-"),
+        _ => false,
+    }
+}
+
 /// Whether the text can be a phone number that lacks something, such as its area code or its last digits.
 pub(super) fn is_like_a_number(text: &str) -> bool {
     let digits = text.bytes().filter(u8::is_ascii_digit).count();
@@ -218,11 +252,11 @@ fn extension(label: &str) -> Option<String> {
     fits.then(|| digits.to_owned())
 }
 
+fn is_dash(c: char) -> bool {
+    matches!(c, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{30fc}')
+}
+
 /// Separators between the digits of one number; `,` and `;` separate two numbers.
 fn is_punctuation(c: char) -> bool {
-    c.is_whitespace()
-        || matches!(
-            c,
-            '-' | '.' | '/' | '(' | ')' | '[' | ']' | '~' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{30fc}'
-        )
+    c.is_whitespace() || is_dash(c) || matches!(c, '.' | '/' | '(' | ')' | '[' | ']' | '~')
 }

@@ -322,6 +322,7 @@ fn typed_digits_are_placeholders() {
         (Field::Phone, "1234567890", "typed: digits in a row"),
         (Field::Phone, "987654321", "typed: digits in a row"),
         (Field::Phone, "(85) 12345-6789", "typed: digits in a row"),
+        (Field::Phone, "+1 (234) 567-8900", "as above: nearly all digits of a number"),
         (Field::Phone, "+55", "forms: a country code"),
         (Field::Phone, "+351 ", "forms: a country code"),
         (Field::Identity, "00000000000", "typed: one digit"),
@@ -372,8 +373,37 @@ fn invented_numbers_are_nobodys() {
         ("85 9999-9999", "BR", true, "typed: one digit, once the ninth is there"),
         ("+5585999990001", "BR", false, "as above: a number"),
         ("call me", "BR", false, "as above: no number"),
+        ("+1 (234) 567-8900", "US", true, "typed: digits in a row"),
+        ("01234 567890", "GB", true, "typed: digits in a row"),
     ] {
         let phone = Phone::parse(text, Region::new(region).unwrap());
         assert_eq!(is_invented(text, phone.as_ref()), expected, "{text} {region} ({source})");
+    }
+}
+
+#[test]
+fn mobile_numbers_in_sequence_are_somebodys() {
+    for (text, region, expected, source) in [
+        ("090-1234-5678", "JP", true, "libphonenumber: Japan's mobiles"),
+        ("+81 90 1234 5678", "BR", true, "as above: abroad"),
+        ("+7 912 345-67-89", "BR", true, "libphonenumber: Russia's mobiles"),
+        ("8 (912) 345-67-89", "RU", true, "as above: with the prefix of Russia"),
+        ("0151 23456789", "DE", true, "libphonenumber: Germany's mobiles"),
+        ("9 8765 4321", "CL", true, "libphonenumber: Chile's mobiles"),
+        ("0812-3456-7890", "ID", true, "libphonenumber: Indonesia's mobiles"),
+        ("010-1234-5678", "KR", true, "libphonenumber: Korea's mobiles"),
+        ("98765 43210", "IN", false, "typed: ten digits in a row"),
+        ("123456789", "BR", false, "typed: digits in a row"),
+        ("987654321", "BR", false, "typed: digits in a row"),
+        ("1234567890", "BR", false, "typed: digits in a row, a landline of area 12"),
+        ("(85) 12345-6789", "BR", false, "typed: digits in a row"),
+        ("(234) 567-8900", "US", false, "typed: digits in a row"),
+        ("4294967295", "BR", false, "MySQL: the largest INT UNSIGNED, a mobile number of area 42"),
+        ("85 99999-9999", "BR", false, "typed: one digit"),
+        ("090-0000-0000", "JP", false, "typed: one digit"),
+    ] {
+        let phone = Phone::parse(text, Region::new(region).unwrap());
+        let is_real = phone.is_some_and(|phone| is_mobile_in_sequence(text, &phone));
+        assert_eq!(is_real, expected, "{text} {region} ({source})");
     }
 }
