@@ -4,6 +4,9 @@
 //! A row with an owner belongs to that process, which works on it from memory. Any process may take a row without an
 //! owner once it is due. Only the owner deletes a row or puts it back, so a process that lost a row cannot disturb
 //! its next owner. Anybody may remove parts that are done.
+//!
+//! Parts are packed as `MessagePack` with field names, so that during an upgrade older and newer processes can read each
+//! other's rows: unknown fields are ignored, and a new field must be optional.
 
 pub mod events;
 pub mod requests;
@@ -11,8 +14,9 @@ pub mod search;
 mod settle;
 pub mod unowned;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
+use serde::{Deserialize, Serialize};
 pub use settle::{delete, lock, postpone, put_back};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -303,6 +307,32 @@ impl<'a> Keys<'a> {
             kinds: keys.iter().map(|key| key.kind.name()).collect(),
         }
     }
+}
+
+/// The parts of one transaction by company.
+fn by_company<P>(parts: Vec<P>, company: impl Fn(&P) -> &str) -> BTreeMap<String, Vec<P>> {
+    let mut grouped: BTreeMap<String, Vec<P>> = BTreeMap::new();
+    for part in parts {
+        match grouped.get_mut(company(&part)) {
+            Some(parts) => parts.push(part),
+            None => {
+                grouped.insert(company(&part).to_owned(), vec![part]);
+            }
+        }
+    }
+    grouped
+}
+
+/// The body of a row with these parts, each as it is stored.
+fn packed(parts: impl Iterator<Item = impl Serialize>) -> Result<Vec<u8>, sqlx::Error> {
+    let parts: Vec<_> = parts.collect();
+    rmp_serde::to_vec_named(&parts).map_err(|error| sqlx::Error::Encode(error.into()))
+}
+
+/// The parts of a row with this body, each made by `part` from what is stored of it.
+fn unpacked<'a, S: Deserialize<'a>, P>(body: &'a [u8], part: impl Fn(S) -> P) -> Result<Vec<P>, sqlx::Error> {
+    let stored: Vec<S> = rmp_serde::from_slice(body).map_err(|error| sqlx::Error::Decode(error.into()))?;
+    Ok(stored.into_iter().map(part).collect())
 }
 
 pub(super) fn count(items: usize) -> i32 {

@@ -1,4 +1,4 @@
-//! Webhooks to send: how they are packed, and the rows of one transaction. See `events` for the format.
+//! Webhooks to send: how they are packed, and the rows of one transaction.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use tracing::error;
 use uuid::Uuid;
 
-use super::{EffectsKey, Keys, Kind, NewEffects, Part};
+use super::{EffectsKey, Keys, Kind, NewEffects, Part, by_company, packed, unpacked};
 use crate::{
     domain::{
         contact::ContactId,
@@ -55,7 +55,7 @@ impl Requests {
 #[must_use]
 pub fn group(batch: Uuid, owner: Option<Uuid>, deliveries: Vec<Delivery>) -> Vec<Requests> {
     let mut batches = Vec::new();
-    for (company, deliveries) in super::events::by_company(deliveries, |delivery| &delivery.key.company) {
+    for (company, deliveries) in by_company(deliveries, |delivery| &delivery.key.company) {
         let (mut portion, mut size, mut batch) = (Vec::new(), 0, batch);
         for delivery in deliveries {
             let more = delivery.request.size();
@@ -190,14 +190,11 @@ impl Part for Delivery {
     }
 
     fn pack(parts: &[Self]) -> Result<Vec<u8>, sqlx::Error> {
-        let packed: Vec<Packed<'_>> = parts.iter().map(Packed::of).collect();
-        rmp_serde::to_vec_named(&packed).map_err(|error| sqlx::Error::Encode(error.into()))
+        packed(parts.iter().map(Packed::of))
     }
 
     fn unpack(company: &str, body: &[u8]) -> Result<Vec<Self>, sqlx::Error> {
-        let packed: Vec<Packed<'_>> =
-            rmp_serde::from_slice(body).map_err(|error| sqlx::Error::Decode(error.into()))?;
-        Ok(packed.into_iter().map(|delivery| delivery.unpacked(company)).collect())
+        unpacked(body, |delivery: Packed<'_>| delivery.unpacked(company))
     }
 }
 
