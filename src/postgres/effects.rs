@@ -75,6 +75,18 @@ pub trait Part: Sized {
     fn unpack(company: &str, body: &[u8]) -> Result<Vec<Self>, sqlx::Error>;
 }
 
+/// The parts that one transaction committed for one company, as a process works on them: one row.
+pub trait Group {
+    /// What they are.
+    type Part: Part;
+
+    /// The key of the row.
+    fn key(&self) -> &EffectsKey;
+
+    /// The parts.
+    fn parts(&self) -> &[Self::Part];
+}
+
 /// A row to insert.
 pub struct NewEffects {
     /// Its key.
@@ -94,6 +106,17 @@ impl NewEffects {
     /// Those of [`Part::pack`].
     pub fn of<P: Part>(key: EffectsKey, owner: Option<Uuid>, parts: &[P]) -> Result<Self, sqlx::Error> {
         Ok(Self { key, owner, items: parts.len(), body: P::pack(parts)? })
+    }
+
+    /// The rows of `groups`.
+    ///
+    /// # Errors
+    /// Those of [`Part::pack`].
+    pub fn of_groups<'a, G: Group + 'a>(
+        groups: impl IntoIterator<Item = &'a G>,
+        owner: Option<Uuid>,
+    ) -> Result<Vec<Self>, sqlx::Error> {
+        groups.into_iter().map(|group| Self::of(group.key().clone(), owner, group.parts())).collect()
     }
 }
 

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{EffectsKey, Kind, NewEffects, Part, by_company, packed, unpacked};
+use super::{EffectsKey, Group, Kind, NewEffects, Part, by_company, packed, unpacked};
 use crate::domain::{
     chain::outgoing::{OutgoingEvent, ReplyTo},
     trace_context::TraceContext,
@@ -38,7 +38,7 @@ pub async fn insert(
     events: Vec<OutgoingEvent>,
 ) -> Result<Vec<Committed>, sqlx::Error> {
     let committed = group(batch, owner, events);
-    super::insert(conn, &rows(&committed, owner)?).await?;
+    super::insert(conn, &NewEffects::of_groups(&committed, owner)?).await?;
     Ok(if owner.is_some() { committed } else { Vec::new() })
 }
 
@@ -53,15 +53,16 @@ pub fn group(batch: Uuid, owner: Option<Uuid>, events: Vec<OutgoingEvent>) -> Ve
     committed.collect()
 }
 
-/// Their rows.
-///
-/// # Errors
-/// Those of [`Part::pack`].
-pub fn rows<'a>(
-    committed: impl IntoIterator<Item = &'a Committed>,
-    owner: Option<Uuid>,
-) -> Result<Vec<NewEffects>, sqlx::Error> {
-    committed.into_iter().map(|one| NewEffects::of(one.key.clone(), owner, &one.events)).collect()
+impl Group for Committed {
+    type Part = OutgoingEvent;
+
+    fn key(&self) -> &EffectsKey {
+        &self.key
+    }
+
+    fn parts(&self) -> &[OutgoingEvent] {
+        &self.events
+    }
 }
 
 impl Part for OutgoingEvent {

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use tracing::error;
 use uuid::Uuid;
 
-use super::{EffectsKey, Keys, Kind, NewEffects, Part, by_company, packed, unpacked};
+use super::{EffectsKey, Group, Keys, Kind, Part, by_company, packed, unpacked};
 use crate::{
     domain::{
         contact::ContactId,
@@ -76,15 +76,16 @@ fn requests(company: &str, batch: Uuid, owner: Option<Uuid>, deliveries: Vec<Del
     Requests::new(key, owner, deliveries, Instant::now())
 }
 
-/// Their rows.
-///
-/// # Errors
-/// Those of [`Part::pack`].
-pub fn rows<'a>(
-    requests: impl IntoIterator<Item = &'a Requests>,
-    owner: Option<Uuid>,
-) -> Result<Vec<NewEffects>, sqlx::Error> {
-    requests.into_iter().map(|one| NewEffects::of(one.key.clone(), owner, &one.deliveries)).collect()
+impl Group for Requests {
+    type Part = Delivery;
+
+    fn key(&self) -> &EffectsKey {
+        &self.key
+    }
+
+    fn parts(&self) -> &[Delivery] {
+        &self.deliveries
+    }
 }
 
 /// What a process knows of a row that it has taken.
@@ -146,13 +147,12 @@ struct Kept {
     deliveries: HashSet<Uuid>,
     /// Rows that cannot be read. All that was sent of them is recorded: an error would repeat with every retry, and no
     /// outcome of any webhook could be recorded.
-    unreadable: HashSet<(String, Uuid)>,
+    unreadable: HashSet<EffectsKey>,
 }
 
 impl Kept {
     fn has(&self, key: &EffectsKey, id: &Uuid) -> bool {
-        self.deliveries.contains(id)
-            || self.unreadable.iter().any(|(company, batch)| *batch == key.batch && *company == key.company)
+        self.deliveries.contains(id) || self.unreadable.contains(key)
     }
 }
 
@@ -176,7 +176,7 @@ async fn kept(conn: &mut PgConnection, keys: &[&EffectsKey]) -> Result<Kept, sql
                 company.id = row.company_id,
                 "could not read batch {batch}; what was sent of it is recorded"
             );
-            kept.unreadable.insert((row.company_id, batch));
+            kept.unreadable.insert(EffectsKey { company: row.company_id, batch, kind: Kind::Send });
         }
     }
     Ok(kept)
