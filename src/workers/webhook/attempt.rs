@@ -57,7 +57,7 @@ pub(super) struct Job {
     pub(super) owner: Uuid,
     /// When it was taken.
     pub(super) since: Instant,
-    /// Its state is that of this time, or later.
+    /// It was read at this time, or later.
     pub(super) read_at: Instant,
     /// The lane had no failures. Its successes are reported rarely.
     pub(super) is_calm: bool,
@@ -65,6 +65,16 @@ pub(super) struct Job {
     pub(super) is_expired: bool,
     /// How many requests its lane may have in flight in this process.
     pub(super) cap: u32,
+}
+
+impl Job {
+    /// The batch of a delivery that has no row.
+    pub(super) fn batch(&self) -> Option<&Arc<Batch>> {
+        match &self.origin {
+            Origin::Batch(batch) => Some(batch),
+            Origin::Row => None,
+        }
+    }
 }
 
 /// Where a delivery is stored.
@@ -247,8 +257,7 @@ impl Sender {
     pub(super) fn skip_overdue(&self, limit: impl Fn(&str) -> Duration) {
         let now = Instant::now();
         let is_overdue = |job: &Job| {
-            matches!(job.origin, Origin::Batch(_))
-                && now.saturating_duration_since(job.since) >= limit(&job.lane.company)
+            job.batch().is_some() && now.saturating_duration_since(job.since) >= limit(&job.lane.company)
         };
         let overdue = self.queue().take_overdue(is_overdue);
         for job in overdue {
