@@ -1,6 +1,9 @@
-//! What a batch does: loads what its events can touch, and runs them in memory.
+//! Loads what the events of a batch can touch, and runs them in memory.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    ptr,
+};
 
 use secrecy::ExposeSecret as _;
 use sqlx::PgConnection;
@@ -69,7 +72,7 @@ pub(super) struct Loaded<'a> {
     unseen: Vec<EventKey<'a>>,
 }
 
-/// What is not taken for granted. [`crate::postgres::batch::Unseen`] finds out about the rest.
+/// Loads what is not assumed. The statement that inserts checks the assumptions: [`crate::postgres::batch::Unseen`].
 pub(super) async fn load<'a>(
     worker: &UpsertWorker,
     conn: &mut PgConnection,
@@ -145,7 +148,19 @@ pub(super) struct Outcome<'a> {
     pub(super) identifiers: Vec<(CompanyId, Identifier)>,
 }
 
-impl Outcome<'_> {
+impl<'a> Outcome<'a> {
+    /// The accepted messages, each with its run if it has one.
+    pub(super) fn with_runs(
+        &self,
+        accepted: &'a [Accepted],
+    ) -> impl Iterator<Item = (&'a Accepted, Option<&Run<'a>>)> {
+        // The runs are in the order of the messages.
+        let mut runs = self.runs.iter().peekable();
+        accepted
+            .iter()
+            .map(move |one| (one, runs.next_if(|run| ptr::eq(run.firing().plan, &raw const one.plan))))
+    }
+
     /// Whether it only adds rows, and those that [`crate::postgres::batch::insert`] adds.
     pub(super) fn is_one_insert(&self, worker: &UpsertWorker) -> bool {
         let Changes { created: _, identifiers: _, changed, removed, moved, merges } = &self.contacts;

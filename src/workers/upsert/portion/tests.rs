@@ -1,7 +1,5 @@
 //! What follows a refusal.
 
-use std::time::Instant;
-
 use bytes::Bytes;
 use lapin::BasicProperties;
 
@@ -77,8 +75,8 @@ fn refused_portion_ends() {
         (slow(), tried(11), Step::PutOff),
         (slow(), tried(12), Step::SetAside),
         (slow(), several(0, 1, 12), Step::PutOff),
-        (Refused::Panicked(0), tried(1), Step::Expel),
-        (Refused::Panicked(1), several(2, 2, 0), Step::Expel),
+        (Refused::Panicked(0), tried(1), Step::Expel(0)),
+        (Refused::Panicked(1), several(2, 2, 0), Step::Expel(1)),
         (Refused::TooLarge, several(2, 0, 1), Step::Halve),
         (Refused::TableLocked, tried(9), Step::Wait),
         (Refused::TableLocked, several(2, 0, 0), Step::Wait),
@@ -95,7 +93,7 @@ fn refused_portion_ends() {
 /// The first one has had all the patience.
 #[test]
 fn message_that_needs_what_others_needed_is_given_up_sooner() {
-    let tried = |refusals| Facts { accepted: 1, refusals, is_known: true, ..Facts::default() };
+    let tried = |refusals| Facts { accepted: 1, refusals, has_known_cause: true, ..Facts::default() };
     for refused in [locked(), slow()] {
         assert_eq!(next(&refused, &tried(2), || true), Step::PutOff);
         assert_eq!(next(&refused, &tried(3), || true), Step::SetAside);
