@@ -196,37 +196,35 @@ pub(super) fn run_all<'a>(
     let mut rendered = 0;
     ends.reserve(accepted.len());
     for (index, one) in accepted.iter().enumerate() {
-        let (event, before) = (one.event(), ends.get(&one.event()).copied());
+        let event = one.event();
+        let before = ends.get(&event).copied();
         let is_late = !erased.is_empty() && names_erased(one, &erased);
-        match before {
+        let end = match before {
             // Nothing is left to do. A message about an erased person does not become a dead letter either.
-            Some(end @ (End::Applied(_) | End::Erased)) if is_late || end.covers(&one.meaning) => {}
+            Some(end @ (End::Applied(_) | End::Erased)) if is_late || end.covers(&one.meaning) => None,
             Some(End::Applied(_) | End::Erased) => {
                 changed.push(one);
                 continue;
             }
-            None | Some(End::Refused) => {
-                let end = if is_late {
-                    End::Erased
-                } else {
-                    match run_one(one, index, &mut contacts, &deployment)? {
-                        Ok(run) => {
-                            rendered += run.size();
-                            if rendered > worker.settings.upsert.rendered_bytes && !runs.is_empty() {
-                                return Err(Refused::TooLarge);
-                            }
-                            runs.push(run);
-                        }
-                        Err(refusal) => {
-                            refused.push((one, refusal));
-                            continue;
-                        }
+            None | Some(End::Refused) if is_late => Some(End::Erased),
+            None | Some(End::Refused) => match run_one(one, index, &mut contacts, &deployment)? {
+                Ok(run) => {
+                    rendered += run.size();
+                    if rendered > worker.settings.upsert.rendered_bytes && !runs.is_empty() {
+                        return Err(Refused::TooLarge);
                     }
-                    End::applied(&one.meaning)
-                };
-                proofs.push(Proof { event, end, replaces: before.is_some() });
-                ends.insert(event, end);
-            }
+                    runs.push(run);
+                    Some(End::applied(&one.meaning))
+                }
+                Err(refusal) => {
+                    refused.push((one, refusal));
+                    continue;
+                }
+            },
+        };
+        if let Some(end) = end {
+            proofs.push(Proof { event, end, replaces: before.is_some() });
+            ends.insert(event, end);
         }
         if before == Some(End::Refused) || one.replay_of.is_some() {
             resolved.push(one.as_message());
