@@ -2,6 +2,7 @@
 //! receiver fails.
 
 use std::{
+    collections::VecDeque,
     panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -57,7 +58,7 @@ pub(super) struct Job {
     pub(super) owner: Uuid,
     /// When it was taken.
     pub(super) since: Instant,
-    /// Its state is that of this time, or later.
+    /// It was read at this time, or later.
     pub(super) read_at: Instant,
     /// The lane had no failures. Its successes are reported rarely.
     pub(super) is_calm: bool,
@@ -65,6 +66,16 @@ pub(super) struct Job {
     pub(super) is_expired: bool,
     /// How many requests its lane may have in flight in this process.
     pub(super) cap: u32,
+}
+
+impl Job {
+    /// The batch of a delivery that has no row.
+    pub(super) fn batch(&self) -> Option<&Arc<Batch>> {
+        match &self.origin {
+            Origin::Batch(batch) => Some(batch),
+            Origin::Row => None,
+        }
+    }
 }
 
 /// Where a delivery is stored.
@@ -139,6 +150,8 @@ pub(super) struct Finished {
 pub(super) struct Sender {
     pub(super) client: HttpClient,
     queue: Mutex<Queue<Job>>,
+    /// Jobs whose tasks have not begun. They begin in this order, whichever task the runtime runs first.
+    started: Mutex<VecDeque<Job>>,
     finished: mpsc::UnboundedSender<Finished>,
     tasks: TaskTracker,
     presence: Presence,
@@ -167,6 +180,7 @@ impl Sender {
         Self {
             client,
             queue: Mutex::new(queue),
+            started: Mutex::default(),
             finished,
             tasks: TaskTracker::new(),
             presence,
@@ -187,8 +201,13 @@ impl Sender {
     /// Starts what may be in flight now.
     pub(super) fn start(self: &Arc<Self>) {
         while let Some(job) = self.next() {
-            self.tasks.spawn(Arc::clone(self).run(job));
+            self.started().push_back(job);
+            self.tasks.spawn(Arc::clone(self).run());
         }
+    }
+
+    fn started(&self) -> MutexGuard<'_, VecDeque<Job>> {
+        self.started.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The next job, which must be sent now. Skips those that this process owned under a former id, because others have taken
@@ -247,8 +266,7 @@ impl Sender {
     pub(super) fn skip_overdue(&self, limit: impl Fn(&str) -> Duration) {
         let now = Instant::now();
         let is_overdue = |job: &Job| {
-            matches!(job.origin, Origin::Batch(_))
-                && now.saturating_duration_since(job.since) >= limit(&job.lane.company)
+            job.batch().is_some() && now.saturating_duration_since(job.since) >= limit(&job.lane.company)
         };
         let overdue = self.queue().take_overdue(is_overdue);
         for job in overdue {
@@ -262,9 +280,10 @@ impl Sender {
         self.tasks.wait().await;
     }
 
-    /// Sends a job, and then others in the place that it frees: a task for each would cost more than its request.
-    async fn run(self: Arc<Self>, job: Job) {
-        let mut next = Some(job);
+    /// Sends the job that was started first, and then others in the place that it frees: a task for each would cost more
+    /// than its request.
+    async fn run(self: Arc<Self>) {
+        let mut next = self.started().pop_front();
         while let Some(job) = next {
             self.send(job).await;
             next = self.next();
@@ -362,27 +381,4 @@ async fn without_panic(attempt: impl Future<Output = Outcome>) -> Outcome {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::webhook::{
-        attempt::{Next, RetryRule, Round, after_attempt, signal},
-        breaker::Signal,
-    };
-
-    #[tokio::test]
-    async fn attempt_that_panics_is_counted_and_retried() {
-        let outcome = without_panic(async { panic!("a defect") }).await;
-        assert_eq!(outcome.class, Class::Panicked);
-        assert_eq!(signal(&outcome), Signal::None, "it says nothing about the endpoint");
-        let rule = RetryRule {
-            schedule: vec![Duration::from_secs(5)],
-            jitter: 0.0,
-            max_age: Duration::from_hours(1),
-            retry_statuses: Vec::new(),
-            dead_statuses: Vec::new(),
-        };
-        let next = |attempts| after_attempt(&outcome, Round { attempts, age: Duration::ZERO }, &rule, 0.0);
-        assert_eq!(next(1), Next::Retry { after: Duration::from_secs(5), counted: true });
-        assert!(matches!(next(2), Next::Dead(..)));
-    }
-}
+mod tests;

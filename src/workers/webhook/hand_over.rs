@@ -213,7 +213,7 @@ impl HandOver {
 
     fn admit(&self, mut job: Job, row: Option<&LaneRow>) {
         let calm = row.filter(|row| row.lane.is_calm(row.now));
-        let is_owner = calm.is_some_and(|row| row.has_backlog) && self.lanes.has_caught_up(&job.lane);
+        let is_owner = calm.is_some_and(|row| row.has_backlog) && self.lanes.is_sending(&job.lane);
         let calm = calm.filter(|row| is_owner || !row.has_backlog);
         let mut queue = self.sender.queue();
         let refused = match calm {
@@ -221,6 +221,7 @@ impl HandOver {
                 // Without an owner of the lane every process may send, so each has a part of its cap.
                 let senders = if is_owner { 1 } else { self.presence.senders() };
                 job.cap = (row.lane.cap() / senders).max(1);
+                job.is_calm = row.lane.breaker.is_calm();
                 // If this process holds it already, the batch is released as forgotten once it is recorded.
                 let _ = queue.push(job);
                 None

@@ -54,7 +54,7 @@ pub(super) fn plan(
     let planned = Planned { after: lane.cursor, room, overdue: None, cap, is_calm };
     match lane.state.gate(now) {
         Gate::Stopped => {
-            lane.is_done = true;
+            lane.is_closed = true;
             None
         }
         // They end without a request.
@@ -62,8 +62,9 @@ pub(super) fn plan(
             Some(Planned { overdue: Some(max_age), cap: lane.state.max_in_flight, ..planned })
         }
         Gate::Open if lane.state.is_calm(now) => {
-            // Enough that the next deliveries are loaded when a request ends, and that a load is worth its query.
-            let ahead = (AHEAD * at_once).saturating_sub(held);
+            // Enough that the next deliveries are loaded when a request ends, and that a load is worth its query. Others, which
+            // worker 1 has just committed, do not count, or those that wait longer would not be loaded beside them.
+            let ahead = (AHEAD * at_once).saturating_sub(lane.loaded.len());
             let room = room.min(ahead);
             (2 * ahead >= AHEAD * at_once).then_some(Planned { room, ..planned })
         }
@@ -73,7 +74,7 @@ pub(super) fn plan(
             let room = lane.state.take_slots(now, wanted);
             if wanted > 0 && room == 0 {
                 let wait = Duration::try_from(lane.state.next_slot_at - now).unwrap_or_default();
-                lane.is_done |= wait > MAX_SLOT_WAIT;
+                lane.is_closed |= wait > MAX_SLOT_WAIT;
                 lane.reload_at = clock + wait.max(Duration::from_millis(1));
             }
             (room > 0).then_some(Planned { room, ..planned })
@@ -99,7 +100,7 @@ pub(super) fn advance(
     }
     for (key, visit) in visits {
         let Some(lane) = owned.get_mut(key) else { continue };
-        lane.is_done |= visit.overdue.is_some();
+        lane.is_closed |= visit.overdue.is_some();
         lane.reached = lane.reached.max(lane.cursor);
         lane.is_exhausted = is_all && counts.get(key).copied().unwrap_or_default() < visit.room;
         if lane.is_exhausted {
