@@ -1,6 +1,7 @@
 //! Placeholders of the default lists and of every form, and real values that resemble them.
 
 mod beside;
+mod digits;
 mod families;
 mod forms;
 mod sentences;

@@ -1,7 +1,7 @@
 //! Values that are understood, stored as given or rejected, and which of them are identifiers.
 
 use super::*;
-use crate::domain::contact::{Identifier, quality::is_verified};
+use crate::domain::contact::{Identifier, placeholder::Why, quality::is_verified};
 
 fn update_in(region: &str, arguments: Value) -> Result<ContactUpdate, Fault> {
     let acme = CompanyId::new("acme").unwrap();
@@ -102,5 +102,39 @@ fn bad_values_do_not_reject_the_event() {
             let update = update_in("BR", arguments.clone()).unwrap();
             assert!(update.identifiers().any(|key| matches!(key, Identifier::Email(_))), "{field}");
         }
+    }
+}
+
+#[test]
+fn empty_objects_and_lists_are_no_value() {
+    for nothing in [json!({}), json!([]), json!([{}]), json!([[]]), json!([{}, ""])] {
+        for field in Field::VARIANTS {
+            let update = update(json!({ field.name(): nothing })).unwrap();
+            assert!(update.values.is_empty() && update.rejected.is_empty(), "{field}: {nothing}");
+        }
+    }
+}
+
+/// What is typed to get past a form is not told from a real number by its digits alone, but by its country's plan.
+#[test]
+fn mobile_numbers_in_sequence_are_stored() {
+    let read = |region, text| {
+        let found = read_key(Field::Phone, text, Region::new(region).unwrap(), &rules());
+        found.map(|found| found.value().to_owned())
+    };
+    for (region, text, expected) in [
+        ("JP", "090-1234-5678", "+819012345678"),
+        ("JP", "０９０−１２３４−５６７８", "+819012345678"),
+        ("BR", "+7 912 345-67-89", "+79123456789"),
+        ("DE", "Tel.: 0151 23456789", "+4915123456789"),
+        ("CL", "9 8765 4321", "+56987654321"),
+    ] {
+        assert_eq!(read(region, text).as_deref(), Ok(expected), "{text} {region}");
+    }
+    let made_up = Err(NoKey::NoValue(Some(Why::MadeUp)));
+    for (region, text) in
+        [("BR", "987654321"), ("IN", "9876543210"), ("US", "+1 (234) 567-8900"), ("BR", "(85) 12345-6789")]
+    {
+        assert_eq!(read(region, text), made_up, "{text} {region}");
     }
 }
