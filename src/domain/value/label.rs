@@ -9,7 +9,8 @@ use super::{
     text::folded,
 };
 
-/// Names in Portuguese, Spanish, English, German, French and Italian, of phones also in some others, folded, without full stops and hyphens, separated by `|`.
+/// Names in Portuguese, Spanish, English, German, French and Italian, of phones also in some others, folded, without full stops
+/// and hyphens, separated by `|`.
 pub(in crate::domain) const EMAIL: &str = "email|e mail|mail|emails|correio|correio eletronico|correo|correo electronico|\
     endereco de email|endereco eletronico|email address|mail address|direccion de correo|email de contato|\
     email para contato|email de contacto|contact email|contato|contacto|contact|email pessoal|email personal|\
@@ -112,54 +113,8 @@ const COPULAS: [&str; 6] = ["e", "eh", "es", "is", "ist", "est"];
 
 /// What may be beside a name before a colon, folded: `meu novo número é: …`. No denial, no other person, no thing that has a
 /// number of its own.
-const FILLERS: [&str; 46] = [
-    "meu",
-    "minha",
-    "nosso",
-    "nossa",
-    "seu",
-    "sua",
-    "o",
-    "a",
-    "os",
-    "do",
-    "da",
-    "de",
-    "para",
-    "pra",
-    "por",
-    "e",
-    "eh",
-    "es",
-    "is",
-    "ist",
-    "est",
-    "mi",
-    "mis",
-    "my",
-    "our",
-    "your",
-    "the",
-    "el",
-    "la",
-    "del",
-    "su",
-    "for",
-    "mein",
-    "meine",
-    "mon",
-    "ma",
-    "novo",
-    "nova",
-    "nuevo",
-    "new",
-    "principal",
-    "melhor",
-    "mejor",
-    "best",
-    "atual",
-    "actual",
-];
+const FILLERS: &str = "meu|minha|nosso|nossa|seu|sua|o|a|os|do|da|de|para|pra|por|e|eh|es|is|ist|est|mi|mis|my|our|your|the|el|la|del|\
+    su|for|mein|meine|mon|ma|novo|nova|nuevo|new|principal|melhor|mejor|best|atual|actual";
 
 /// Of the first word of a name, in letters. Fewer are in many addresses.
 const MIN_SHOWN: usize = 3;
@@ -212,7 +167,7 @@ pub(super) fn without_words_before<'a>(names: &[&str], text: &'a str) -> Option<
     let is_known = words.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).all(|word| {
         let is_name = is_listed(names, word);
         has_name |= is_name;
-        is_name || FILLERS.contains(&word)
+        is_name || FILLERS.split('|').any(|filler| filler == word)
     });
     (is_known && has_name).then(|| rest.trim_start_matches(['*', '_', ' ']))
 }
