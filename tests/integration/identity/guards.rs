@@ -160,3 +160,20 @@ async fn chain_with_a_conflict_changes_nothing(app: &TestApp) {
     assert!(app.receiver.requests().is_empty());
     assert_keys_agree(app).await;
 }
+
+/// The digits of a CPF can be those of a stranger's mobile number, and so can a number that was disowned.
+#[apply(test)]
+async fn number_of_another_kind_in_the_phone_field_merges_nobody(app: &TestApp) {
+    app.run(&[]).await;
+    let stranger = Event::lead("Alice").phone("(11) 98765-4102");
+    let own = Event::lead("Bob").email("bob@x.example");
+    let texts = ["CPF: 119.876.541-02", "119.876.541-02", "RG: 11987654102", "número errado: 11 98765-4102"];
+    let again = texts.map(|text| Event::lead("Bob").email("bob@x.example").phone(text));
+    let events: Vec<Event> = [stranger, own].into_iter().chain(again).collect();
+    let ids = app.broker.publish_in_turn(&events).await;
+    assert_ne!(ids[0], ids[1]);
+    assert!(ids[2..].iter().all(|id| *id == ids[1]), "{ids:?}");
+    assert_eq!(show(app, &ids[1]).await["contact"].get("phone"), None);
+    assert_eq!(app.rows("contacts").await, 2);
+    assert_keys_agree(app).await;
+}
