@@ -197,6 +197,25 @@ mod tests {
             ("ada﹫analytical。example", "ada@analytical.example", "Unicode: small at, ideographic stop"),
             ("ada@analytical.example.", "ada@analytical.example", "RFC 1034: the root's dot; a sentence"),
             ("ada@analytical.example,", "ada@analytical.example", "LLM habit"),
+            ("ada@analytical.example; ", "ada@analytical.example", "Outlook"),
+            ("\"ada@analytical.example\"", "ada@analytical.example", "LLM habit"),
+            ("`ada@analytical.example`", "ada@analytical.example", "LLM habit"),
+            ("(ada@analytical.example)", "ada@analytical.example", "signatures"),
+            ("ada@São-Paulo.example", "ada@xn--so-paulo-rza.example", "RFC 5891, UTS 46"),
+            ("ada@bücher.example", "ada@xn--bcher-kva.example", "RFC 5891, UTS 46"),
+            ("ada@XN--BCHER-KVA.example", "ada@xn--bcher-kva.example", "RFC 5891, UTS 46"),
+            ("o'neil_{x}@a.b-c.example", "o'neil_{x}@a.b-c.example", "RFC 5322, 3.2.3: atext"),
+            ("ada@col·legi.example", "ada@xn--collegi-xma.example", "RFC 5892, A.3"),
+            ("ada@日本ー々.example", "ada@xn--u6j81a038jncb.example", "RFC 5892, 2: letters of Japanese"),
+            ("a%40b@c.example", "a%40b@c.example", "RFC 5322, 3.2.3: only links are percent-encoded"),
+        ] {
+            assert_eq!(canonical(text).unwrap_or_default(), expected, "{text} ({source})");
+        }
+    }
+
+    #[test]
+    fn signs_around_an_address_are_taken_off() {
+        for (text, expected, source) in [
             ("ada@analytical.example’", "ada@analytical.example", "word processors: one of two quotes"),
             ("ada@analytical.example”.", "ada@analytical.example", "as above: and the end of a sentence"),
             ("“ada@analytical.example", "ada@analytical.example", "as above: the other one"),
@@ -244,17 +263,6 @@ mod tests {
             ("mailto:*ada@analytical.example", "ada@analytical.example", "as above: a mark within a link"),
             ("mailto:%2Aada@analytical.example", "ada@analytical.example", "RFC 6068, 2: the same encoded"),
             (": ada@analytical.example", "ada@analytical.example", "as above: a label that was cut"),
-            ("ada@analytical.example; ", "ada@analytical.example", "Outlook"),
-            ("\"ada@analytical.example\"", "ada@analytical.example", "LLM habit"),
-            ("`ada@analytical.example`", "ada@analytical.example", "LLM habit"),
-            ("(ada@analytical.example)", "ada@analytical.example", "signatures"),
-            ("ada@São-Paulo.example", "ada@xn--so-paulo-rza.example", "RFC 5891, UTS 46"),
-            ("ada@bücher.example", "ada@xn--bcher-kva.example", "RFC 5891, UTS 46"),
-            ("ada@XN--BCHER-KVA.example", "ada@xn--bcher-kva.example", "RFC 5891, UTS 46"),
-            ("o'neil_{x}@a.b-c.example", "o'neil_{x}@a.b-c.example", "RFC 5322, 3.2.3: atext"),
-            ("ada@col·legi.example", "ada@xn--collegi-xma.example", "RFC 5892, A.3"),
-            ("ada@日本ー々.example", "ada@xn--u6j81a038jncb.example", "RFC 5892, 2: letters of Japanese"),
-            ("a%40b@c.example", "a%40b@c.example", "RFC 5322, 3.2.3: only links are percent-encoded"),
         ] {
             assert_eq!(canonical(text).unwrap_or_default(), expected, "{text} ({source})");
         }
@@ -293,6 +301,18 @@ mod tests {
             ("mailto:?to=ada@analytical.example", "RFC 6068: no address"),
             ("mailto:%ff@analytical.example", "RFC 6068: not UTF-8"),
             ("ada@analytical.example/x", "a path"),
+            ("ada at analytical.example", "a sentence"),
+            (long_local.as_str(), "RFC 5321, 4.5.3.1.1"),
+            (long_label.as_str(), "RFC 1035, 2.3.4"),
+            (long_address.as_str(), "RFC 5321, 4.5.3.1.3"),
+        ] {
+            assert_eq!(canonical(text), None, "{text} ({reason})");
+        }
+    }
+
+    #[test]
+    fn signs_within_a_domain_are_rejected() {
+        for (text, reason) in [
             ("ada@“analytical.example", "a quote within"),
             (
                 "ada@analytical™.example",
@@ -307,10 +327,6 @@ mod tests {
             ("ada@analytical.example\u{fffd}", "a lost character"),
             ("ada‑x@analytical.example", "RFC 6531: several spellings"),
             ("%3Cada@analytical.example", "a link that was cut"),
-            ("ada at analytical.example", "a sentence"),
-            (long_local.as_str(), "RFC 5321, 4.5.3.1.1"),
-            (long_label.as_str(), "RFC 1035, 2.3.4"),
-            (long_address.as_str(), "RFC 5321, 4.5.3.1.3"),
         ] {
             assert_eq!(canonical(text), None, "{text} ({reason})");
         }

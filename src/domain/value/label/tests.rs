@@ -169,6 +169,10 @@ fn only_words_that_mean_the_value_are_taken_off_before_a_colon() {
         assert_eq!(without_words_before(&[PHONE], text), None, "{text}");
         assert_eq!(without(&[PHONE], text), None, "{text}");
     }
+}
+
+#[test]
+fn owners_name_is_taken_off_before_a_colon_if_the_address_shows_it() {
     for (text, expected) in [
         ("*Ada:* ada@x.example", Some("ada@x.example")),
         ("Ada Lovelace: lovelace.ada@x.example", Some("lovelace.ada@x.example")),
