@@ -126,6 +126,16 @@ impl HttpClient {
         TlsSetup::read(ca_file, certificate_file, key_file)
     }
 
+    /// Everything that is wrong with these PEM files, where [`Self::tls`] reports the first fault. Each names its file.
+    #[must_use]
+    pub fn tls_faults(
+        ca_file: Option<&Path>,
+        certificate_file: Option<&Path>,
+        key_file: Option<&Path>,
+    ) -> Vec<SetUpError> {
+        TlsSetup::faults(ca_file, certificate_file, key_file)
+    }
+
     /// Sends one request, and reads the response. Never resends a request once a byte of it was written.
     pub async fn send(&self, request: &WebhookRequest, sending: &Sending<'_>, route: &Route) -> Outcome {
         let started = Instant::now();

@@ -25,7 +25,7 @@ use crate::domain::{
 pub use endpoints::{EndpointRule, EndpointSettings};
 
 pub use crate::domain::webhook::terms::EndpointTerms;
-pub use load::{DEFAULTS, Effective, Entry, Fault, LoadError, Origin, load};
+pub use load::{DEFAULTS, Effective, Entry, Fault, LoadError, Origin, load, load_and_check};
 pub use types::{
     CompanyRegion, HttpToken, LogFormat, MIN_TOKEN, OnConflict, OnUnidentified, PlaceholderLists, Region,
     Role, SynchronousCommit,

@@ -23,7 +23,7 @@ pub(super) enum Command {
 pub(super) fn run(command: &Command, start: &Start) -> anyhow::Result<Exit> {
     match command {
         Command::Check => {
-            let effective = start.settings()?;
+            let effective = start.checked()?;
             effective.warnings().for_each(|fault| output::note(format_args!("warning: {fault}")));
             output::line("the settings are fine")?;
         }

@@ -68,7 +68,7 @@ async fn private_services(args: &Args, effective: &Effective) -> anyhow::Result<
     }
     let options = Options { fresh: args.fresh, ..Options::kept()? };
     note(format!("starting a private Postgres and RabbitMQ in {}", options.state.display()));
-    Ok(Some(Services::start(options).await.map_err(Unavailable::new)?))
+    Ok(Some(Services::start(options).await.map_err(Unavailable::services)?))
 }
 
 fn is_given(effective: &Effective, key: &str) -> bool {

@@ -7,6 +7,7 @@ use crate::{
     operator::{dead_letters, deliveries, endpoints, erasure::EraseError, operations},
     postgres,
     settings::LoadError,
+    workers::webhook,
 };
 
 /// How a command ended.
@@ -37,14 +38,26 @@ impl From<Exit> for ExitCode {
 #[error("{0}")]
 pub(super) struct Usage(pub(super) String);
 
-/// The private services could not be started.
+/// Something that the command needs is not there.
 #[derive(Debug, thiserror::Error)]
-#[error("could not start the private services")]
-pub(super) struct Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>);
+#[error("{what}")]
+pub(super) struct Unavailable {
+    what: String,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
 
 impl Unavailable {
-    pub(super) fn new(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
-        Self(Box::new(cause))
+    /// `what` says what is not there, `cause` why.
+    pub(super) fn new(
+        what: impl Into<String>,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self { what: what.into(), source: cause.into() }
+    }
+
+    /// Of the services that `dev` starts.
+    pub(super) fn services(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::new("could not start the private services", cause)
     }
 }
 
@@ -68,7 +81,8 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if cause.is::<Unavailable>() {
         return Some(Exit::Unavailable);
     }
-    if cause.is::<LoadError>() {
+    // The system's CA certificates belong to the configuration as well.
+    if cause.is::<LoadError>() || cause.is::<webhook::SetUpError>() {
         return Some(Exit::BadConfiguration);
     }
     if let Some(error) = cause.downcast_ref() {
@@ -132,6 +146,7 @@ fn of_database(error: &sqlx::Error) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http_client;
 
     #[test]
     fn error_decides_exit_code() {
@@ -154,7 +169,12 @@ mod tests {
             (endpoints::ResolveError::NotAnEndpoint("x".to_owned()).into(), Exit::Usage),
             (endpoints::ResolveError::HasVariables.into(), Exit::Usage),
             (endpoints::ResolveError::Unknown.into(), Exit::Failed),
+            (Unavailable::new("x", "y").into(), Exit::Unavailable),
             (load.into(), Exit::BadConfiguration),
+            (
+                webhook::SetUpError::from(http_client::SetUpError::NoCaCertificates).into(),
+                Exit::BadConfiguration,
+            ),
             (amqp::ConnectError::Uri.into(), Exit::BadConfiguration),
             (amqp::ConnectError::Timeout { address: "x:1".to_owned(), limit }.into(), Exit::Unavailable),
             (postgres::ConnectError::Url(sqlx::Error::PoolClosed).into(), Exit::BadConfiguration),

@@ -1,7 +1,6 @@
 //! `healthcheck`: asks the service on this host or in this container whether it is ready.
 
 use std::{
-    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
@@ -32,6 +31,8 @@ pub(super) struct Args {
     timeout: Duration,
 }
 
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
 /// What `/readyz` answers.
 #[derive(Deserialize)]
 struct Readiness {
@@ -41,11 +42,13 @@ struct Readiness {
 
 pub(super) async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
     let address = reachable(settings.http.bind);
-    let asked = timeout(args.timeout, ask(address)).await.unwrap_or_else(|_| {
-        let late = format!("no answer within {}", humantime::format_duration(args.timeout));
-        Err(Unavailable::new(io::Error::new(io::ErrorKind::TimedOut, late)).into())
-    });
-    let (status, body) = asked.with_context(|| format!("no service answers at {address} (http.bind)"))?;
+    let late = || format!("no answer within {}", humantime::format_duration(args.timeout)).into();
+    let asked = timeout(args.timeout, ask(address)).await.unwrap_or_else(|_| Err(late()));
+    let (status, body) = asked
+        .map_err(|cause| Unavailable::new(format!("no service answers at {address} (http.bind)"), cause))?;
+    let body = body
+        .map_err(|cause| anyhow::anyhow!(cause))
+        .with_context(|| format!("could not read the answer of {address} (http.bind)"))?;
     let Ok(Readiness { ready, parts }) = serde_json::from_slice(&body) else {
         anyhow::bail!("{address} (http.bind) answered {status}, but not as contact-relay does");
     };
@@ -69,9 +72,10 @@ fn reachable(bind: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, bind.port())
 }
 
-async fn ask(address: SocketAddr) -> anyhow::Result<(StatusCode, Bytes)> {
-    let stream = TcpStream::connect(address).await.map_err(Unavailable::new)?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(Unavailable::new)?;
+/// Status and body of the answer. The error says why there is none.
+async fn ask(address: SocketAddr) -> Result<(StatusCode, Result<Bytes, Cause>), Cause> {
+    let stream = TcpStream::connect(address).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::get("/readyz")
         .header(header::HOST, address.to_string())
         .header(header::CONNECTION, "close")
@@ -84,9 +88,7 @@ async fn ask(address: SocketAddr) -> anyhow::Result<(StatusCode, Bytes)> {
     };
     // The connection ends only after the answer.
     let (answered, _) = tokio::join!(answered, connection);
-    let (status, body) = answered.map_err(Unavailable::new)?;
-    let body = body.map_err(|error| anyhow::anyhow!(error)).context("could not read the answer")?;
-    Ok((status, body))
+    Ok(answered?)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    exit::{Exit, Usage},
+    exit::Exit,
     input,
     output::{self, Output},
     progress,
@@ -66,7 +66,7 @@ pub(super) async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit
         (Box::new(tokio::io::stdin()), None)
     } else {
         let file = File::open(&args.file).await;
-        let file = file.map_err(|error| Usage(format!("{} cannot be read: {error}", args.file.display())))?;
+        let file = file.with_context(|| format!("could not read {}", args.file.display()))?;
         let size = file.metadata().await.ok().filter(std::fs::Metadata::is_file).map(|data| data.len());
         (Box::new(file), size)
     };

@@ -48,6 +48,6 @@ pub(super) async fn run(args: Run, effective: Effective) -> anyhow::Result<Exit>
 
 pub(super) fn dev_services(args: &DevServices) -> anyhow::Result<Exit> {
     let mode = if args.disposable { Mode::Disposable } else { Mode::Kept };
-    holder::run(&args.state, mode, args.fresh).map_err(Unavailable::new)?;
+    holder::run(&args.state, mode, args.fresh).map_err(Unavailable::services)?;
     Ok(Exit::Done)
 }

@@ -7,8 +7,9 @@ use anyhow::Context as _;
 
 use super::exit::Exit;
 use crate::{
+    http_client::{HttpClient, SetUpError},
     postgres::{ConnectError, Database},
-    settings::{self, Effective, LoadError, Log, Origin, Settings},
+    settings::{self, Effective, EndpointRule, LoadError, Log, Origin, Settings},
     telemetry,
 };
 
@@ -23,6 +24,12 @@ impl Start {
     /// The settings, for a command that only looks at them.
     pub(super) fn settings(&self) -> Result<Effective, LoadError> {
         settings::load(self.config.as_deref(), std::env::vars_os())
+    }
+
+    /// The settings, after the files that they name have been read as well. A command that does not need those files works
+    /// without them.
+    pub(super) fn checked(&self) -> Result<Effective, LoadError> {
+        settings::load_and_check(self.config.as_deref(), std::env::vars_os(), file_faults)
     }
 
     /// Runs a command that serves until it is stopped, with logs as `log.filter` says.
@@ -75,6 +82,21 @@ impl Start {
             command(&database, settings).await
         })
     }
+}
+
+/// What is wrong with the files of single endpoints.
+fn file_faults(settings: &Settings) -> Vec<(&'static str, String)> {
+    let has_file = |(_, rule): &(usize, &EndpointRule)| {
+        rule.ca_file.is_some() || rule.client_certificate_file.is_some() || rule.client_key_file.is_some()
+    };
+    let entries = (1..).zip(&settings.webhook.endpoints).filter(has_file);
+    let faults = entries.flat_map(|(entry, rule)| {
+        let (certificate, key) = (rule.client_certificate_file.as_deref(), rule.client_key_file.as_deref());
+        let faults = HttpClient::tls_faults(rule.ca_file.as_deref(), certificate, key);
+        let text = move |fault: SetUpError| format!("entry {entry}: {}", telemetry::chain(&fault));
+        faults.into_iter().map(move |fault| ("webhook.endpoints", text(fault)))
+    });
+    faults.collect()
 }
 
 /// A command that ends by itself reports its errors on standard error. The libraries' logs would only repeat

@@ -225,9 +225,16 @@ impl Problem {
             // query_canceled, lock_not_available
             (_, Some("57014")) => "the search took too long; narrow its filters",
             (_, Some("55P03")) => "the database is busy with the same rows; try again",
-            (sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut, _) => {
-                "the database does not answer; try again"
-            }
+            // `Protocol`: something else accepts connections in its place, such as a proxy whose server is gone.
+            (
+                sqlx::Error::Io(_)
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::Protocol(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::WorkerCrashed,
+                _,
+            ) => "the database does not answer; try again",
             // Connections, resources, shutdowns of the server.
             (_, Some(code)) if ["08", "53", "57"].iter().any(|class| code.starts_with(class)) => {
                 "the database does not answer; try again"
@@ -252,7 +259,8 @@ mod tests {
     #[test]
     fn lost_answer_of_a_commit_may_have_changed_something() {
         let lost = sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into());
-        for (error, is_unchanged) in [(sqlx::Error::PoolTimedOut, true), (lost, false)] {
+        let other = sqlx::Error::Protocol("unexpected response from SSLRequest: 0x00".to_owned());
+        for (error, is_unchanged) in [(sqlx::Error::PoolTimedOut, true), (lost, false), (other, false)] {
             let problem = Problem::from(error);
             assert_eq!((problem.kind, problem.is_unchanged), (Kind::Unavailable, is_unchanged));
         }

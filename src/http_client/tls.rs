@@ -104,11 +104,7 @@ impl TlsSetup {
             (None, Some(key)) => return incomplete(key, "a certificate file"),
             (Some(certificate), Some(key)) => {
                 let chain = certificates(certificate)?;
-                let private_key = PrivateKeyDer::from_pem_slice(without_mark(&read(key)?));
-                let private_key = private_key.map_err(|error| match error {
-                    pem::Error::NoItemsFound => missing(key, "private key"),
-                    error => SetUpError::Unreadable(key.to_owned(), error),
-                })?;
+                let private_key = private_key(key)?;
                 let (certificate, key) = (certificate.to_owned(), key.to_owned());
                 let identity = builder.with_client_auth_cert(chain, private_key);
                 identity.map_err(|source| SetUpError::UnusablePair { certificate, key, source })?
@@ -119,6 +115,24 @@ impl TlsSetup {
         // where the ticket could be a command to a service that does not use TLS.
         config.resumption = Resumption::disabled();
         Ok(Self(Arc::new(config)))
+    }
+
+    /// All faults of these files, where [`Self::read`] stops at the first one. Whether a client certificate has its key is
+    /// left out: no file needs to be read for that.
+    pub(super) fn faults(
+        ca_file: Option<&Path>,
+        certificate_file: Option<&Path>,
+        key_file: Option<&Path>,
+    ) -> Vec<SetUpError> {
+        let ca = ca_file.map(|file| trust(&mut RootCertStore::empty(), file));
+        let chain = certificate_file.map(|file| certificates(file).map(drop));
+        let key = key_file.map(|file| private_key(file).map(drop));
+        let faults: Vec<_> = [ca, chain, key].into_iter().flatten().filter_map(Result::err).collect();
+        if !faults.is_empty() || certificate_file.is_some() != key_file.is_some() {
+            return faults;
+        }
+        // Each is fine by itself.
+        Self::read(ca_file, certificate_file, key_file).err().into_iter().collect()
     }
 
     pub(super) fn config(&self) -> Arc<ClientConfig> {
@@ -140,11 +154,25 @@ fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, SetUpError> {
     // Systems carry old certificates that rustls cannot parse. They are skipped.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(file) = ca_file {
-        for certificate in certificates(file)? {
-            roots.add(certificate).map_err(|error| SetUpError::UnusableCa(file.to_owned(), error))?;
-        }
+        trust(&mut roots, file)?;
     }
     if roots.is_empty() { Err(SetUpError::NoCaCertificates) } else { Ok(roots) }
+}
+
+/// Adds the CA certificates of the file.
+fn trust(roots: &mut RootCertStore, file: &Path) -> Result<(), SetUpError> {
+    for certificate in certificates(file)? {
+        roots.add(certificate).map_err(|error| SetUpError::UnusableCa(file.to_owned(), error))?;
+    }
+    Ok(())
+}
+
+/// The private key of the file.
+fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, SetUpError> {
+    PrivateKeyDer::from_pem_slice(without_mark(&read(file)?)).map_err(|error| match error {
+        pem::Error::NoItemsFound => missing(file, "private key"),
+        error => SetUpError::Unreadable(file.to_owned(), error),
+    })
 }
 
 /// All certificates of the file. At least one.

@@ -134,6 +134,18 @@ pub fn load(
     file: Option<&Path>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Effective, LoadError> {
+    load_and_check(file, environment, |_| Vec::new())
+}
+
+/// As [`load`], with further checks of settings that have the right types. They return faults, each with its key.
+///
+/// # Errors
+/// With all faults at once.
+pub fn load_and_check(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+    further: impl FnOnce(&Settings) -> Vec<(&'static str, String)>,
+) -> Result<Effective, LoadError> {
     let defaults = layers::defaults().map_err(|fault| LoadError { faults: vec![fault] })?;
     let mut layers = Layers::new(&defaults);
     if let Some(path) = file {
@@ -168,19 +180,17 @@ pub fn load(
             let message = describe("", &error);
             LoadError { faults: vec![Fault { key: String::new(), origin: Origin::Default, message }] }
         })?;
-    // A bad value has been reported already; the default in its place must not add another fault.
-    for (key, message) in validate(&settings).into_iter().filter(|(key, _)| !known_bad.contains(*key)) {
+    let fault = |(key, message): (&'static str, String)| {
         let origin = effective.get(key).map_or(Origin::Default, |(_, origin)| origin.clone());
-        faults.push(Fault { key: key.to_owned(), origin, message });
-    }
+        Fault { key: key.to_owned(), origin, message }
+    };
+    // A bad value has been reported already; the default in its place must not add another fault.
+    let found = validate(&settings).into_iter().chain(further(&settings));
+    faults.extend(found.filter(|(key, _)| !known_bad.contains(*key)).map(fault));
     if !faults.is_empty() {
         return Err(LoadError { faults });
     }
-    let weak = weak(&settings).into_iter().map(|(key, message)| {
-        let origin = effective.get(key).map_or(Origin::Default, |(_, origin)| origin.clone());
-        Fault { key: key.to_owned(), origin, message }
-    });
-    let weak = weak.collect();
+    let weak = weak(&settings).into_iter().map(fault).collect();
     let entries = effective
         .into_iter()
         .map(|(key, (value, origin))| {

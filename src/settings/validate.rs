@@ -2,12 +2,15 @@
 //!
 //! Every check runs, so that all faults are reported at once. No message repeats a value: it may be a secret.
 
+mod addresses;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use hyper::header::{HeaderName, HeaderValue};
 use secrecy::ExposeSecret as _;
 use url::Url;
 
+use self::addresses::is_address;
 use super::{EndpointRule, MIN_TOKEN, Settings, types::is_plain_name};
 use crate::domain::webhook::{egress::is_bad_port, signature::SigningSecret};
 
@@ -47,6 +50,10 @@ impl Faults {
         }
     }
 
+    fn checked(&mut self, key: &'static str, checked: Result<(), String>) {
+        self.0.extend(checked.err().map(|message| (key, message)));
+    }
+
     fn range(&mut self, key: &'static str, value: usize, min: usize, max: usize) {
         self.unless((min..=max).contains(&value), key, format!("must be {min} to {max}"));
     }
@@ -59,11 +66,7 @@ impl Faults {
 
 fn services(settings: &Settings, faults: &mut Faults) {
     let amqp = &settings.amqp;
-    faults.unless(
-        is_address(amqp.url.expose_secret(), &["amqp", "amqps"]),
-        "amqp.url",
-        "expected an address such as amqp://user:password@host:5672/%2f (amqps:// for TLS)",
-    );
+    faults.checked("amqp.url", addresses::broker(amqp.url.expose_secret()));
     let management = amqp.management_url.expose_secret();
     faults.unless(
         management.is_empty() || is_address(management, &["http", "https"]),
@@ -90,11 +93,7 @@ fn services(settings: &Settings, faults: &mut Faults) {
         "every entry must be a queue's name of 1 to 255 bytes, or the beginning of one and a final *",
     );
     let postgres = &settings.postgres;
-    faults.unless(
-        is_address(postgres.url.expose_secret(), &["postgres", "postgresql"]),
-        "postgres.url",
-        "expected an address such as postgres://user:password@host:5432/database",
-    );
+    faults.checked("postgres.url", addresses::database(postgres.url.expose_secret()));
     let enough = settings.upsert.consumers.saturating_mul(2).saturating_add(3);
     faults.unless(
         usize::try_from(postgres.max_connections).is_ok_and(|most| most >= enough),
@@ -352,9 +351,4 @@ fn is_collector(text: &str) -> bool {
 
 fn is_usable(time: Duration) -> bool {
     !time.is_zero() && time <= Duration::from_hours(365 * 24)
-}
-
-fn is_address(text: &str, schemes: &[&str]) -> bool {
-    Url::parse(text)
-        .is_ok_and(|url| schemes.contains(&url.scheme()) && url.host_str().is_some_and(|h| !h.is_empty()))
 }

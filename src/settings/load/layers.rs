@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -14,6 +14,9 @@ use super::{DEFAULTS, Fault, Origin};
 use crate::domain::event::without_mark;
 
 const PREFIX: &str = "CONTACT_RELAY__";
+
+/// What is wrong with a variable that begins like ours.
+const NO_SETTING: &str = "does not name a setting";
 
 /// One value that overrides a default.
 pub(super) struct Override {
@@ -83,13 +86,16 @@ impl<'a> Layers<'a> {
 
     /// Adds the values of the environment.
     pub(super) fn add_environment(&mut self, environment: impl IntoIterator<Item = (OsString, OsString)>) {
-        let ours: BTreeMap<String, OsString> = environment
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
-            .filter(|(name, _)| {
-                name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
-            })
-            .collect();
+        let mut ours: BTreeMap<String, OsString> = BTreeMap::new();
+        for (name, value) in environment.into_iter().filter(|(name, _)| is_ours(name)) {
+            match name.into_string() {
+                Ok(name) => drop(ours.insert(name, value)),
+                Err(name) => {
+                    let origin = Origin::Environment(name.to_string_lossy().into_owned());
+                    self.faults.push(fault("", &origin, NO_SETTING));
+                }
+            }
+        }
         for (name, value) in &ours {
             let origin = Origin::Environment(name.clone());
             match self.variable(name) {
@@ -111,7 +117,7 @@ impl<'a> Layers<'a> {
                         self.faults.push(fault(&key, &origin, format!("could not read {path}: {error}")));
                     }
                 },
-                None => self.faults.push(fault("", &origin, "does not name a setting")),
+                None => self.faults.push(fault("", &origin, NO_SETTING)),
             }
         }
     }
@@ -136,17 +142,10 @@ impl<'a> Layers<'a> {
         let kind = match (is_list, text.trim()) {
             (false, _) => ValueKind::from(text),
             (true, "") => ValueKind::Array(Vec::new()),
-            // Commas cannot separate entries that have keys, so those are written in TOML.
-            (true, entries) if entries.starts_with('[') => match parse(&format!("list = {entries}"), &origin)
-            {
-                Ok(mut parsed) => parsed.remove("list").map_or(ValueKind::Nil, |list| list.kind),
-                Err(_) => {
-                    return self.faults.push(fault(&key, &origin, "expected a TOML list, [{…}, {…}]"));
-                }
+            (true, entries) => match list(entries, &origin) {
+                Some(list) => list,
+                None => return self.faults.push(fault(&key, &origin, "expected a TOML list, [{…}, {…}]")),
             },
-            (true, items) => {
-                ValueKind::Array(items.split(',').map(|item| Value::from(item.trim())).collect())
-            }
         };
         self.push(key, Value::new(None, kind), origin, file);
     }
@@ -173,6 +172,25 @@ impl<'a> Layers<'a> {
         } else {
             self.overrides.push(Override { key, value, origin, file: file.map(Path::to_owned) });
         }
+    }
+}
+
+/// Whether a variable begins like ours.
+fn is_ours(name: &OsStr) -> bool {
+    let start = name.as_encoded_bytes().get(..PREFIX.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(PREFIX.as_bytes()))
+}
+
+/// A list from the environment. Commas cannot separate entries that have keys, so those are written in TOML. `None` if it
+/// was meant as TOML, and is not.
+fn list(text: &str, origin: &Origin) -> Option<ValueKind> {
+    let by_commas = || ValueKind::Array(text.split(',').map(|item| Value::from(item.trim())).collect());
+    let Some(inside) = text.strip_prefix('[') else { return Some(by_commas()) };
+    match parse(&format!("list = {text}"), origin) {
+        Ok(mut parsed) => Some(parsed.remove("list").map_or(ValueKind::Nil, |list| list.kind)),
+        Err(_) if inside.trim_start().starts_with(['"', '\'', '{']) => None,
+        // An IPv6 network with a port begins with a bracket, too.
+        Err(_) => Some(by_commas()),
     }
 }
 

@@ -72,6 +72,7 @@ fn environment_text_becomes_every_type() {
         ("WEBHOOK__RETRY_SCHEDULE", "100ms, 2s,1h"),
         ("WEBHOOK__ALLOWED_NETWORKS", "127.0.0.0/8,::1/128,[fd00::/8]:8443"),
         ("WEBHOOK__ALLOWED_PORTS", "8443, 9443"),
+        ("PLACEHOLDERS__ANYWHERE", "[vazio], n/a"),
         ("WEBHOOK__SIGNING_SECRETS", &secret),
         ("HTTP__BIND", "[::1]:0"),
         ("HTTP__TOKENS", "a:viewer:x,b:admin:y:z"),
@@ -88,9 +89,39 @@ fn environment_text_becomes_every_type() {
     );
     assert_eq!(settings.webhook.allowed_networks.len(), 3);
     assert_eq!(settings.webhook.allowed_ports, [8443, 9443]);
+    assert_eq!(settings.placeholders.anywhere, ["[vazio]", "n/a"]);
     assert_eq!(settings.webhook.signing_secrets[0].expose_secret(), secret);
     assert_eq!(settings.http.tokens[1].role, Role::Admin);
     assert_eq!(settings.http.tokens[1].token.expose_secret(), "y:z");
+}
+
+#[test]
+fn list_in_the_environment_may_begin_with_a_bracket() {
+    let networks = |text| with_env(&[("WEBHOOK__ALLOWED_NETWORKS", text)]);
+    for (text, count) in [
+        ("[fd00::/8]:8443", 1),
+        (" [fd00::/8]:8443, 10.0.0.0/8", 2),
+        (r#"["[fd00::/8]:8443", "10.0.0.0/8"]"#, 2),
+        ("[]", 0),
+    ] {
+        assert_eq!(networks(text).unwrap().settings.webhook.allowed_networks.len(), count, "{text}");
+    }
+    for (text, said) in [(r#"["10.0.0.0/8""#, "a TOML list"), ("[fd00::/8", "invalid")] {
+        let refused = faults(networks(text));
+        assert!(refused["webhook.allowed_networks"].contains(said), "{text}: {refused:?}");
+    }
+    let endpoints = faults(with_env(&[("WEBHOOK__ENDPOINTS", "[ {url = https://a.example}]")]));
+    assert!(endpoints["webhook.endpoints"].contains("a TOML list"), "{endpoints:?}");
+}
+
+#[test]
+fn variable_whose_name_is_not_utf8_is_unknown() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let variable = |name: &[u8]| (OsString::from_vec(name.to_vec()), OsString::from("hunter2"));
+    let error = load(None, [variable(b"CONTACT_RELAY__AMQP__\xff")]).unwrap_err();
+    let expected = "environment variable CONTACT_RELAY__AMQP__\u{fffd}: does not name a setting";
+    assert!(error.to_string().ends_with(expected), "{error}");
+    assert!(load(None, [variable(b"OTHER__\xff"), variable(b"\xff")]).is_ok());
 }
 
 #[test]
@@ -171,12 +202,14 @@ fn invalid_variable_is_reported_with_key_and_origin() {
     let cases = [
         ("AMQP__URL", "http://h", "amqp.url", "amqp://user:password@host"),
         ("AMQP__URL", "", "amqp.url", "amqp://user:password@host"),
+        ("AMQP__URL", "amqp://h/?channel_max=x", "amqp.url", "channel_max"),
         ("AMQP__MANAGEMENT_URL", "broker:15672", "amqp.management_url", "https://monitor:password@host"),
         ("AMQP__NAMESPACE", "a b", "amqp.namespace", "1 to 100 letters"),
         ("AMQP__NAMESPACE", "amq.x", "amqp.namespace", "not begin with"),
         ("AMQP__HEARTBEAT", "1500ms", "amqp.heartbeat", "whole seconds"),
         ("AMQP__CONNECT_TIMEOUT", "0s", "amqp.connect_timeout", "longer than 0"),
         ("POSTGRES__URL", "mysql://h/d", "postgres.url", "postgres://user:password@host"),
+        ("POSTGRES__URL", "postgres://h/d?sslmode=x", "postgres.url", "sslmode"),
         ("POSTGRES__MAX_CONNECTIONS", "4", "postgres.max_connections", "at least 5"),
         ("POSTGRES__MAX_CONNECTIONS", "-1", "postgres.max_connections", "expected"),
         ("UPSERT__CONSUMERS", "0", "upsert.consumers", "1 to 64"),

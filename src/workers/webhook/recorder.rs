@@ -30,7 +30,7 @@ use crate::{
         event::Key,
         webhook::{
             attempt::{Class, Next},
-            breaker::{BreakerRule, Signal},
+            breaker::BreakerRule,
             lane::cap,
         },
     },
@@ -239,7 +239,7 @@ impl Recorder {
                 *breaker = breaker.after(report.signal, change.now, change.max_in_flight, &self.breaker);
                 change.hold = change.hold.max(report.hold);
                 change.is_gone |= report.is_gone;
-                change.has_succeeded |= report.signal == Signal::Alive;
+                change.has_succeeded |= report.is_success;
                 if let Some(error) = report.error {
                     change.error = Some(error.clone());
                 }

@@ -221,6 +221,7 @@ async fn enable_resumes_an_endpoint_that_was_gone(app: &TestApp) {
     app.wait_for_rows("webhook_endpoints WHERE disabled_at IS NOT NULL", 1).await;
     let gone = only(list(app, &["--state", "disabled"]).await);
     assert!(gone["disabledBecause"].as_str().unwrap().contains("410"), "{gone:#}");
+    assert!(gone["lastSuccessAt"].is_null() && gone["lastFailureAt"].is_string(), "{gone:#}");
     app.broker.publish(&Event::lead("Bob").email("bob@x.example").webhook(&url)).await;
     app.wait_for_rows("webhook_deliveries WHERE created_at > now() - interval '1 day'", 2).await;
     let before = app.receiver.requests().len();

@@ -19,7 +19,6 @@ async fn invalid_arguments_exit_with_2(app: &TestApp) {
         "run --role everything",
         "run extra",
         "publish",
-        "publish /nowhere/events.ndjson",
         "tail -n many",
         "tail -o xml",
         "trigger",
@@ -41,6 +40,9 @@ async fn invalid_arguments_exit_with_2(app: &TestApp) {
         let arguments: Vec<&str> = line.split_whitespace().collect();
         assert_failed(&app.cli(&arguments).await, 2, "");
     }
+    assert_failed(&app.cli(&["tail", "-n", "1", "--key", &"k".repeat(256)]).await, 2, "at most 255 bytes");
+    // The command line is valid, only the file is not there.
+    assert_failed(&app.cli(&["publish", "/nowhere/events.ndjson"]).await, 1, "/nowhere/events.ndjson");
     for line in ["--help", "--version", "run --help", "dead-letter replay --help"] {
         let arguments: Vec<&str> = line.split_whitespace().collect();
         let ended = app.cli(&arguments).await;
@@ -155,6 +157,11 @@ async fn config_check_reports_all_faults_at_once(app: &TestApp) {
     app.set("log.filter", "a=b=c");
     app.set("amqp.urls", "x");
     app.set("nonsense", "x");
+    app.set(
+        "webhook.endpoints",
+        r#"[{url = "https://a.example"}, {url = "https://b.example", ca_file = "/nowhere/ca.pem",
+             client_certificate_file = "/nowhere/client.pem", client_key_file = "/dev/null"}]"#,
+    );
     let ended = app.cli(&["--config", file.path().to_str().unwrap(), "config", "check"]).await;
     for says in [
         "amqp.url (",
@@ -174,11 +181,33 @@ async fn config_check_reports_all_faults_at_once(app: &TestApp) {
         "log.filter",
         "CONTACT_RELAY__AMQP__URLS",
         "CONTACT_RELAY__NONSENSE",
+        "entry 2: could not read /nowhere/ca.pem: No such file",
+        "entry 2: could not read /nowhere/client.pem: No such file",
+        "entry 2: /dev/null contains no private key",
         file.path().to_str().unwrap(),
     ] {
         assert_failed(&ended, 78, says);
     }
     assert!(!["hunter2", "file-secret"].iter().any(|s| ended.stderr.contains(s)), "{}", ended.stderr);
+}
+
+#[apply(test)]
+async fn settings_that_run_would_refuse_are_refused_by_config_check(app: &TestApp) {
+    let vhost = format!("amqp://127.0.0.1:1/{}", "v".repeat(256));
+    let file = r#"[{url = "https://b.example", ca_file = "/nowhere/ca.pem"}]"#;
+    let (broker, database) = (app.setting("amqp.url"), app.setting("postgres.url"));
+    for (key, value, fine, says) in [
+        ("amqp.url", vhost.as_str(), broker.as_str(), "at most 255 bytes"),
+        ("postgres.url", "postgres://127.0.0.1:1/d?sslmode=hunter2", &database, "parameter sslmode"),
+        ("webhook.endpoints", file, "", "/nowhere/ca.pem"),
+    ] {
+        app.set(key, value);
+        assert_failed(&app.cli(&["config", "check"]).await, 78, says);
+        let run = app.spawn(&["run"]);
+        assert_eq!(run.ended().await.code(), Some(78), "{}", run.log());
+        assert!(run.log().contains(says), "{}", run.log());
+        app.set(key, fine);
+    }
 }
 
 #[apply(test)]

@@ -178,7 +178,7 @@ async fn closed_output_does_not_change_the_exit_code(app: &TestApp) {
 #[apply(test)]
 async fn tail_stops_after_n_events(app: &TestApp) {
     let event = json!({"type": "contact.merged", "time": "t", "z": 1, "a": "\u{1b}[2J"}).to_string();
-    for (format, expected) in [("ndjson", 2), ("table", 3), ("json", 12)] {
+    for (format, expected) in [("ndjson", 2), ("table", 3), ("json", 14)] {
         let arguments = ["tail", "--key", "contact.merged", "-n", "2", "-o", format];
         let tail = app.cli(&arguments);
         tokio::pin!(tail);
@@ -195,8 +195,13 @@ async fn tail_stops_after_n_events(app: &TestApp) {
         if format == "ndjson" {
             assert!(ended.stdout.lines().all(|line| line == event), "{}", ended.stdout);
         }
+        if format == "json" {
+            let list: Vec<serde_json::Value> = serde_json::from_str(&ended.stdout).unwrap();
+            assert!(list.len() == 2 && list.iter().all(|one| one["z"] == 1), "{}", ended.stdout);
+        }
     }
     let none = app.cli(&["tail", "-n", "0"]).await;
     assert_eq!((none.code, none.stdout.as_str()), (Some(0), ""));
+    assert_eq!(app.cli(&["tail", "-n", "0", "-o", "json"]).await.stdout, "[]\n");
     app.broker.purge("test-subscriber").await;
 }

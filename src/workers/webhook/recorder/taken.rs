@@ -45,6 +45,8 @@ pub(super) struct Taken {
 /// What one attempt says about its endpoint.
 pub(super) struct Report<'a> {
     pub(super) signal: Signal,
+    /// It was delivered. A refusal shows that the endpoint works, too, but is no success.
+    pub(super) is_success: bool,
     pub(super) hold: Option<Duration>,
     pub(super) is_gone: bool,
     pub(super) error: Option<&'a String>,
@@ -181,6 +183,7 @@ impl<'a> Report<'a> {
     fn of(outcome: &'a Outcome) -> Self {
         Self {
             signal: signal(outcome),
+            is_success: outcome.class == Class::Delivered,
             hold: hold(outcome),
             is_gone: outcome.class == Class::Gone,
             // An answer that broke off is not a failure of the endpoint.
@@ -210,6 +213,14 @@ mod tests {
         for (class, is_failure) in [(Class::Delivered, false), (Class::Rejected, true)] {
             let outcome = Outcome::without_answer(class, Duration::ZERO, "broke off");
             assert_eq!(Report::of(&outcome).error.is_some(), is_failure, "{}", class.name());
+        }
+    }
+
+    #[test]
+    fn only_a_delivery_is_a_success_of_the_endpoint() {
+        for class in [Class::Delivered, Class::Rejected, Class::Gone, Class::HttpStatus, Class::Timeout] {
+            let outcome = Outcome::without_answer(class, Duration::ZERO, "x");
+            assert_eq!(Report::of(&outcome).is_success, class == Class::Delivered, "{}", class.name());
         }
     }
 
