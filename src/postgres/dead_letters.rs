@@ -28,8 +28,8 @@ pub use groups::{Group, Note, groups, note, write_note};
 pub use guard::{looping, replayed_since, replaying};
 pub use import::{PutBack, delivery_of, put_back};
 pub use one_end::{
-    Message, Replay, forget_refusals, lock_discarded, lock_refusals, refusals, resolve, take_locked,
-    without_ended,
+    Ended, Message, OTHER_CONTENTS, Replay, forget_refusals, lock_discarded, lock_refusals, refusals,
+    resolve, take_locked, without_ended,
 };
 pub use read::{DeadLetter, Summary, get, get_all, keys, matching, summaries};
 pub use search::list;

@@ -67,7 +67,7 @@ impl Check {
         match self {
             Self::RefusedEvents => "every event that was refused has a dead letter",
             Self::OneEnd => {
-                "the ledger knows the event of every dead letter, and no event that was applied has an unresolved one"
+                "the ledger knows the event of every dead letter, and no event that was applied has an unresolved one, unless that has other contents and says so"
             }
             Self::DeadLetterStates => "the columns of every dead letter agree with its state",
             Self::HistoryEvents => "every event in the history was applied",
@@ -78,7 +78,7 @@ impl Check {
                 "every webhook step of an event in the history has a delivery, or waits to be sent, or has left by retention"
             }
             Self::Provenance => {
-                "every value of a contact names its event, which was applied and, unless retention.history is set, is in the history"
+                "every value of a contact is what its event gave; the event was applied and, unless retention.history is set, is in the history"
             }
             Self::ContactIdentifiers => "every phone and email on a contact finds that contact",
             Self::IdentifierOwners => {
@@ -93,7 +93,9 @@ impl Check {
             Self::ErasedContacts => "no erased id is a contact or leads to one",
             Self::DeliveryStates => "the end of every delivery agrees with its state",
             Self::PendingDeliveries => "every pending delivery has a retry clock",
-            Self::DeadDeliveries => "every dead delivery has a dead letter that can be replayed",
+            Self::DeadDeliveries => {
+                "every dead delivery has a dead letter that can be replayed, and no delivered one has"
+            }
             Self::RetryClocks => "every retry clock belongs to a pending delivery",
             Self::Lanes => {
                 "every retry clock is in a lane that a process owns or will claim, or that an operator has stopped"

@@ -213,10 +213,57 @@ async fn second_body_of_a_refused_event_is_judged_on_its_own(app: &TestApp) {
     let all = app.dead_letters().await;
     let reasons: Vec<_> =
         all.iter().map(|one| (one.reason.as_str(), one.state.as_str(), one.attempts)).collect();
-    // The last copy of the first body comes after the second one, which is applied by then.
-    assert_eq!(reasons, [("event_id_conflict", "open", 3), ("arguments_invalid", "open", 1)]);
+    // The last copy of the first body comes after the second one, which is applied by then. So is the other event when the
+    // batch is written.
+    assert_eq!(reasons, [("event_id_conflict", "open", 3), ("event_id_conflict", "open", 1)]);
     assert_eq!(all[0].id, dead.id);
     assert_eq!((app.rows(APPLIED).await, app.rows("applied_events").await), (4, 4));
+}
+
+/// Its other bodies were refused by a rule, rejected when they were decoded, or discarded.
+#[apply(test)]
+async fn applied_event_resolves_the_dead_letters_of_all_its_bodies(app: &TestApp) {
+    app.run(&[]).await;
+    let mistyped = Event::lead("Ada").phone("12");
+    let undecided = mistyped.clone().argument("name", 7);
+    let discarded = mistyped.clone().argument("city", "London");
+    let other = Event::lead("Bob").phone("34");
+    app.broker.publish(&discarded).await;
+    let dead = app.wait_for_dead_letter().await;
+    assert_eq!(discard(app, &dead).await.code, Some(0));
+    app.broker.publish_all(&[mistyped.clone(), undecided.clone(), other]).await;
+    app.wait_for_rows("dead_letters", 4).await;
+    app.broker.publish(&mistyped.clone().phone("+5511987654321")).await;
+    app.wait_for_rows("contacts", 1).await;
+    app.wait_for_rows("dead_letters WHERE state = 'resolved' AND settled_by IS NULL", 3).await;
+    assert_eq!(app.rows(DEAD).await, 1);
+    // From now on they are conflicts, whatever else is wrong with them.
+    app.broker.publish_all(&[mistyped, undecided]).await;
+    app.wait_for_rows(
+        "dead_letters WHERE reason = 'event_id_conflict' AND state = 'open' AND attempts = 2",
+        2,
+    )
+    .await;
+    assert_eq!((app.rows("dead_letters").await, app.rows("contacts").await), (4, 1));
+    let verified = app.cli(&["verify"]).await;
+    assert_eq!(verified.code, Some(0), "{verified:?}");
+}
+
+/// Nobody has judged what it contains.
+#[apply(test)]
+async fn other_body_of_an_applied_event_that_the_broker_dead_letters_stays_the_brokers(app: &TestApp) {
+    app.run(&[]).await;
+    let event = Event::lead("Ada").email("ada@x.example");
+    app.broker.publish(&event).await;
+    app.broker.upserted(&event).await;
+    app.broker.publish_dead_letter(&event.argument("city", "London").bytes()).await;
+    let dead = app.wait_for_dead_letter().await;
+    assert_eq!((dead.reason.as_str(), dead.state.as_str()), ("broker", "open"));
+    let verified = app.cli(&["verify"]).await;
+    assert_eq!(verified.code, Some(0), "{verified:?}");
+    app.json(&["dead-letter", "replay", &dead.id.to_string(), "--yes"]).await;
+    app.the_dead_letter("a conflict", |dead| dead.reason == "event_id_conflict" && dead.state == "open")
+        .await;
 }
 
 /// One process refuses an event while another one, with other settings, applies it. Each has looked before the other has

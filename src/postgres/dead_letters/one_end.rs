@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::NewDeadLetter;
 use crate::{
-    domain::event::Key,
+    domain::{event::Key, fault::Reason},
     postgres::{
         columns::{column, key_columns},
         free::query_free,
@@ -25,14 +25,36 @@ pub struct Message<'a> {
     pub meaning: &'a [u8; 32],
 }
 
+/// A message that ends its event, or whose event has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended<'a> {
+    /// The message.
+    pub message: Message<'a>,
+    /// The key of its event, if the ledger listed that as refused until now.
+    pub refused: Option<Uuid>,
+}
+
+/// Explains [`Reason::EventIdConflict`].
+pub const OTHER_CONTENTS: &str =
+    "an event with this source and id was applied before, with other contents; a new event needs a new id";
+
 /// Leaves out the dead letters of messages that have ended otherwise: their event was applied with the same meaning, or is
-/// about a person who has been erased.
+/// about a person who has been erased. If it was applied with another meaning, that is why the message failed, whatever else
+/// is wrong with it. Only the broker did not judge the contents of what it dead-lettered.
 #[must_use]
 pub fn without_ended(dead_letters: Vec<NewDeadLetter>, ends: &Ends<'_>) -> Vec<NewDeadLetter> {
-    let has_ended = |new: &NewDeadLetter| {
-        new.event().and_then(|event| ends.get(&event)).is_some_and(|end| end.covers(&new.meaning))
+    let judge = |new: NewDeadLetter| {
+        let end = new.event().and_then(|event| ends.get(&event)).copied();
+        match end {
+            Some(end) if end.covers(&new.meaning) => None,
+            Some(End::Applied(_)) if new.reason != Reason::Broker => {
+                let (reason, message) = (Reason::EventIdConflict, OTHER_CONTENTS.to_owned());
+                Some(NewDeadLetter { reason, message, ..new })
+            }
+            Some(End::Applied(_) | End::Erased | End::Refused) | None => Some(new),
+        }
     };
-    dead_letters.into_iter().filter(|new| !has_ended(new)).collect()
+    dead_letters.into_iter().filter_map(judge).collect()
 }
 
 /// The rows by which the ledger knows that the events of these dead letters were refused. An event that was applied with
@@ -128,25 +150,35 @@ pub async fn forget_refusals(conn: &mut PgConnection, events: &[EventKey<'_>]) -
     Ok(())
 }
 
-/// Resolves the dead letters of messages that this transaction ends otherwise. Also finds those
-/// that were discarded before, and those without a company.
+/// Resolves the dead letters of messages that this transaction ends otherwise, and of other messages with the same event
+/// if that was refused until now: its end is theirs. Also finds those that were discarded before, and those without a
+/// company. An event id conflict remains, because its message is another event that needs a new id.
 ///
 /// # Errors
 /// When the database fails; the transaction is then lost.
-pub async fn resolve(conn: &mut PgConnection, ended: &[Message<'_>]) -> Result<(), sqlx::Error> {
+pub async fn resolve(conn: &mut PgConnection, ended: &[Ended<'_>]) -> Result<(), sqlx::Error> {
     if ended.is_empty() {
         return Ok(());
     }
     sqlx::query!(
-        "WITH locked AS MATERIALIZED (
+        "WITH found AS MATERIALIZED (
              SELECT dl.company_id, dl.dead_letter_id FROM UNNEST($1::text[], $2::bytea[]) AS u(company_id, meaning)
              JOIN dead_letters dl ON dl.company_id = ANY(ARRAY[u.company_id, '']) AND dl.stage = 'upsert'
                  AND dl.meaning = u.meaning AND dl.state <> 'resolved'
+             UNION
+             SELECT dl.company_id, dl.dead_letter_id FROM UNNEST($1::text[], $3::uuid[]) AS u(company_id, event_key)
+             JOIN dead_letters dl ON dl.company_id = u.company_id AND dl.event_key = u.event_key
+                 AND dl.stage = 'upsert' AND dl.state <> 'resolved' AND dl.reason <> 'event_id_conflict'),
+         locked AS MATERIALIZED (
+             SELECT dl.company_id, dl.dead_letter_id FROM found
+             JOIN dead_letters dl ON dl.company_id = found.company_id AND dl.dead_letter_id = found.dead_letter_id
+             WHERE dl.state <> 'resolved'
              ORDER BY dl.company_id, dl.dead_letter_id FOR UPDATE OF dl)
          UPDATE dead_letters dl SET state = 'resolved', settled_at = now(), settled_by = NULL
          FROM locked WHERE dl.company_id = locked.company_id AND dl.dead_letter_id = locked.dead_letter_id",
-        &column(ended, |one| one.company) as &[&str],
-        &column(ended, |one| *one.meaning) as &[[u8; 32]],
+        &column(ended, |one| one.message.company) as &[&str],
+        &column(ended, |one| *one.message.meaning) as &[[u8; 32]],
+        &column(ended, |one| one.refused) as &[Option<Uuid>],
     )
     .execute(conn)
     .await?;

@@ -1,5 +1,7 @@
 //! Contacts, their identifiers, and the ids that were merged or erased.
 
+use std::collections::{BTreeMap, HashMap};
+
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -26,33 +28,38 @@ pub(super) async fn contacts(
     )
     .fetch_all(&mut *conn)
     .await?;
-    let (mut page, mut stamps, mut identifiers) = (Page::default(), Vec::new(), Vec::new());
+    let (mut page, mut given, mut identifiers) = (Page::default(), Vec::new(), Vec::new());
     for row in &rows {
         let key = (row.company_id.as_str(), row.contact_id);
         page.row(|| Place::at(row.company_id.clone(), row.contact_id));
         identifiers.extend(row.phones.iter().map(|value| (key, "phone", value.as_str())));
         identifiers.extend(row.emails.iter().map(|value| (key, "email", value.as_str())));
-        let of_contact = row.stamps(&mut page);
-        stamps.extend(of_contact.into_iter().map(|stamp| (key, stamp)));
+        let by_stamp = row.given(&mut page);
+        given.extend(by_stamp.into_iter().map(|(stamp, values)| Given { contact: key, stamp, values }));
     }
     for index in unowned(conn, &identifiers).await? {
         if let Some((key, ..)) = identifiers.get(index) {
             page.unless(false, Check::ContactIdentifiers, *key, "an identifier does not find the contact");
         }
     }
-    let events: Vec<(&str, Uuid)> =
-        stamps.iter().map(|((company, _), stamp)| (*company, stamp.event.key())).collect();
+    let events: Vec<Key<'_>> = given.iter().map(|one| (one.contact.0, one.stamp.event.key())).collect();
     for index in not_applied(conn, &events).await? {
-        if let Some((key, _)) = stamps.get(index) {
-            page.unless(false, Check::Provenance, *key, "a value comes from an event that was not applied");
+        if let Some(Given { contact, .. }) = given.get(index) {
+            page.unless(
+                false,
+                Check::Provenance,
+                *contact,
+                "a value comes from an event that was not applied",
+            );
         }
     }
-    if scope.history_is_complete {
-        for index in without_history(conn, &stamps).await? {
-            if let Some((key, _)) = stamps.get(index) {
-                page.unless(false, Check::Provenance, *key, "a value comes from an event without history");
-            }
-        }
+    let history = history(conn, &given).await?;
+    for (index, one) in given.iter().enumerate() {
+        let (is_fine, found) = match history.get(&index) {
+            Some(fields) => (one.came_from(fields), "a value that its event did not give"),
+            None => (!scope.history_is_complete, "a value comes from an event without history"),
+        };
+        page.unless(is_fine, Check::Provenance, one.contact, found);
     }
     Ok(page)
 }
@@ -63,31 +70,53 @@ struct Row {
     provenance: String,
     phones: Vec<String>,
     emails: Vec<String>,
-    /// The fields with a value.
-    given: Vec<String>,
+    /// A JSON object by field.
+    values: String,
 }
 
 impl Row {
-    /// The stamps of its values, each once.
-    fn stamps(&self, page: &mut Page) -> Vec<Stamp> {
+    /// Its values, by the step that gave them.
+    fn given(&self, page: &mut Page) -> BTreeMap<Stamp, Values> {
         let key = (self.company_id.as_str(), self.contact_id);
+        let mut given: BTreeMap<Stamp, Values> = BTreeMap::new();
         let Ok(provenance) = provenance::from_json(&self.provenance) else {
             page.unless(false, Check::Provenance, key, "unreadable provenance");
-            return Vec::new();
+            return given;
         };
-        let mut named: Vec<&str> = provenance.iter().map(|(field, _)| field.name()).collect();
-        let mut given: Vec<&str> = self.given.iter().map(String::as_str).collect();
-        named.sort_unstable();
-        given.sort_unstable();
-        page.unless(named == given, Check::Provenance, key, "values and provenance have different fields");
-        let mut stamps: Vec<Stamp> = provenance.iter().map(|(_, stamp)| stamp.clone()).collect();
-        stamps.sort_unstable();
-        stamps.dedup();
-        stamps
+        let mut values: Values = serde_json::from_str(&self.values).unwrap_or_default();
+        let mut agree = true;
+        for (field, stamp) in provenance.iter() {
+            let of_stamp = given.entry(stamp.clone()).or_default();
+            match values.remove(field.name()) {
+                Some(value) => drop(of_stamp.insert(field.name().to_owned(), value)),
+                None => agree = false,
+            }
+        }
+        agree &= values.is_empty();
+        page.unless(agree, Check::Provenance, key, "values and provenance have different fields");
+        given
     }
 }
 
 type Key<'a> = (&'a str, Uuid);
+
+/// By field.
+type Values = BTreeMap<String, String>;
+
+/// The values of a contact that come from one step of one event.
+struct Given<'a> {
+    contact: Key<'a>,
+    stamp: Stamp,
+    values: Values,
+}
+
+impl Given<'_> {
+    /// Whether the step gave these values. `fields` is what the history has of it.
+    fn came_from(&self, fields: &str) -> bool {
+        let gave: Values = serde_json::from_str(fields).unwrap_or_default();
+        self.values.iter().all(|(field, value)| gave.get(field) == Some(value))
+    }
+}
 
 /// The indexes of those of these identifiers that do not find their contact.
 async fn unowned(
@@ -113,37 +142,39 @@ async fn unowned(
     Ok(indexes(missing))
 }
 
-/// The indexes of those of these stamps that the history of their contact, under any of its ids, does not have.
-async fn without_history(
+/// What the history of the contact, under any of its ids, has of these steps, by index. Steps without history are left out.
+async fn history(
     conn: &mut PgConnection,
-    stamps: &[(Key<'_>, Stamp)],
-) -> Result<Vec<usize>, sqlx::Error> {
-    if stamps.is_empty() {
-        return Ok(Vec::new());
+    given: &[Given<'_>],
+) -> Result<HashMap<usize, String>, sqlx::Error> {
+    if given.is_empty() {
+        return Ok(HashMap::new());
     }
-    let missing = sqlx::query_scalar!(
-        r#"SELECT u.n AS "n!"
+    // The limit spares most steps a look at the former ids.
+    let rows = sqlx::query!(
+        r#"SELECT u.n AS "n!", h.fields AS "fields!"
            FROM UNNEST($1::text[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::smallint[]) WITH ORDINALITY
                AS u(company_id, contact_id, event_time, source, event_id, step, n)
-           WHERE NOT EXISTS (
-               SELECT FROM trigger_events t
+           CROSS JOIN LATERAL (
+               SELECT t.fields FROM trigger_events t
                WHERE t.company_id = u.company_id AND t.contact_id = u.contact_id AND t.event_time = u.event_time
-                 AND t.source = u.source AND t.event_id = u.event_id AND t.step = u.step OFFSET 0)
-             AND NOT EXISTS (
-               SELECT FROM contact_aliases a
+                 AND t.source = u.source AND t.event_id = u.event_id AND t.step = u.step
+               UNION ALL
+               SELECT t.fields FROM contact_aliases a
                JOIN trigger_events t ON t.company_id = a.company_id AND t.contact_id = a.alias_id
                WHERE a.company_id = u.company_id AND a.contact_id = u.contact_id AND t.event_time = u.event_time
-                 AND t.source = u.source AND t.event_id = u.event_id AND t.step = u.step OFFSET 0)"#,
-        &column(stamps, |((company, _), _)| *company) as &[&str],
-        &column(stamps, |((_, contact), _)| *contact),
-        &column(stamps, |(_, stamp)| to_micros(stamp.time)) as &[OffsetDateTime],
-        &column(stamps, |(_, stamp)| stamp.event.source()) as &[&str],
-        &column(stamps, |(_, stamp)| stamp.event.id()) as &[&str],
-        &column(stamps, |(_, stamp)| i16::try_from(stamp.step).unwrap_or(i16::MAX)),
+                 AND t.source = u.source AND t.event_id = u.event_id AND t.step = u.step
+               LIMIT 1) h"#,
+        &column(given, |one| one.contact.0) as &[&str],
+        &column(given, |one| one.contact.1),
+        &column(given, |one| to_micros(one.stamp.time)) as &[OffsetDateTime],
+        &column(given, |one| one.stamp.event.source()) as &[&str],
+        &column(given, |one| one.stamp.event.id()) as &[&str],
+        &column(given, |one| i16::try_from(one.stamp.step).unwrap_or(i16::MAX)),
     )
     .fetch_all(conn)
     .await?;
-    Ok(indexes(missing))
+    Ok(rows.into_iter().filter_map(|row| Some((usize::try_from(row.n - 1).ok()?, row.fields))).collect())
 }
 
 /// Identifiers, and whether they belonged to a person who was erased after the last event of their contact.

@@ -47,7 +47,8 @@ pub(super) async fn dead_letters(
     let rows = sqlx::query!(
         r#"SELECT dl.company_id, dl.dead_letter_id,
                dl.event_key IS NULL OR ae.event_key IS NOT NULL AS "is_known!",
-               dl.state = 'resolved' OR coalesce(ae.erased OR ae.meaning <> substr(dl.meaning, 1, 16), true)
+               dl.state = 'resolved' OR ae.meaning IS NULL OR ae.erased
+                   OR (ae.meaning <> substr(dl.meaning, 1, 16) AND dl.reason IN ('event_id_conflict', 'broker'))
                    AS "is_only_end!",
                (dl.state IN ('resolved', 'discarded')) = (dl.settled_at IS NOT NULL)
                    AND (dl.state = 'discarded' OR dl.settled_by IS NULL OR dl.state = 'resolved')

@@ -35,7 +35,10 @@ pub(super) async fn deliveries(
                        AND dl.state IN ('open', 'replaying') OFFSET 0)
                OR EXISTS (
                    SELECT FROM contact_erasures x WHERE x.company_id = d.company_id
-                       AND x.erased_at > d.created_at - interval '1 hour' OFFSET 0) AS "has_dead_letter!"
+                       AND x.erased_at > d.created_at - interval '1 hour' OFFSET 0) AS "has_dead_letter!",
+               d.state <> 'delivered' OR NOT EXISTS (
+                   SELECT FROM dead_letters dl WHERE dl.company_id = d.company_id AND dl.delivery_id = d.delivery_id
+                       AND dl.state IN ('open', 'replaying') OFFSET 0) AS "is_only_end!"
            FROM webhook_deliveries d
            WHERE (d.company_id, d.delivery_id, d.created_at) > ($1, $2, $3) AND d.company_id <= $4
            ORDER BY d.company_id, d.delivery_id, d.created_at LIMIT $5"#,
@@ -53,6 +56,8 @@ pub(super) async fn deliveries(
         page.unless(row.is_consistent, Check::DeliveryStates, key, "state and end disagree");
         page.unless(row.has_clock, Check::PendingDeliveries, key, "a pending delivery without a retry clock");
         page.unless(row.has_dead_letter, Check::DeadDeliveries, key, "a dead delivery without a dead letter");
+        let found = "unsettled dead letter of a webhook that was delivered";
+        page.unless(row.is_only_end, Check::DeadDeliveries, key, found);
         page.row(|| Place { time: row.created_at, ..Place::at(row.company_id, row.delivery_id) });
     }
     Ok(page)

@@ -31,7 +31,7 @@ use crate::{
         webhook::delivery::Delivery,
     },
     postgres::{
-        dead_letters::{self, Message, NewDeadLetter},
+        dead_letters::{self, Ended, Message, NewDeadLetter},
         directory,
         ledger::{self, End, Ends, EventKey, Proof, Seen},
     },
@@ -141,7 +141,7 @@ pub(super) struct Outcome<'a> {
     /// The end of each event that is not a dead letter of this batch.
     pub(super) ends: Ends<'a>,
     /// Successful messages that may have a dead letter.
-    pub(super) resolved: Vec<Message<'a>>,
+    pub(super) resolved: Vec<Ended<'a>>,
     /// The events, if nobody has checked whether they ended.
     pub(super) unseen: Vec<EventKey<'a>>,
     /// All identifiers of the events.
@@ -227,7 +227,8 @@ pub(super) fn run_all<'a>(
             ends.insert(event, end);
         }
         if before == Some(End::Refused) || one.replay_of.is_some() {
-            resolved.push(one.as_message());
+            let refused = (before == Some(End::Refused)).then_some(one.key);
+            resolved.push(Ended { message: one.as_message(), refused });
         }
     }
     let mut dead: Vec<_> = messages.rejected.iter().map(|one| one.dead.clone()).collect();
@@ -265,6 +266,6 @@ fn deployment(worker: &UpsertWorker) -> Deployment<'_> {
 }
 
 fn conflict(one: &Accepted) -> NewDeadLetter {
-    let message = "an event with this source and id was applied before, with other contents; a new event needs a new id";
-    triage::dead_letter(&one.message, one.plan.event.fault(Reason::EventIdConflict, message))
+    let fault = one.plan.event.fault(Reason::EventIdConflict, dead_letters::OTHER_CONTENTS);
+    triage::dead_letter(&one.message, fault)
 }

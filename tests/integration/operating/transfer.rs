@@ -83,6 +83,22 @@ async fn event_that_has_ended_since_is_not_imported(app: &TestApp) {
 }
 
 #[apply(test)]
+async fn other_body_of_an_event_that_was_applied_since_is_imported_as_a_conflict(app: &TestApp) {
+    app.run(&[]).await;
+    let event = refused("Ada");
+    app.broker.publish(&event).await;
+    app.the_dead_letter("open", |dead| dead.state == "open").await;
+    let file = export(app, &[]).await;
+    app.broker.publish(&event.phone("+5511987654321")).await;
+    app.the_dead_letter("resolved", |dead| dead.state == "resolved").await;
+    sqlx::query("DELETE FROM dead_letters").execute(&app.pool).await.unwrap();
+    let back = import(app, &file).await;
+    assert_eq!((back.code, &parsed(&back)["imported"]), (Some(0), &json!(1)), "{}", back.stderr);
+    app.the_dead_letter("a conflict", |dead| dead.reason == "event_id_conflict" && dead.state == "open")
+        .await;
+}
+
+#[apply(test)]
 async fn erased_person_does_not_come_back_by_an_import(app: &TestApp) {
     app.run(&[]).await;
     let (email, old) = ("ada@analytical.example", "2026-01-01T00:00:00Z");

@@ -180,10 +180,10 @@ async fn put_back(
     let state = if record.state == State::Discarded.name() { State::Discarded } else { State::Open };
     let events: Vec<_> = new.event().into_iter().collect();
     let ends = ledger::seen(conn, "", &events, &[]).await?.ends;
-    let mut new = [new.clone()];
-    if store::without_ended(new.to_vec(), &ends).is_empty() {
+    let Some(new) = store::without_ended(vec![new.clone()], &ends).pop() else {
         return Ok(Outcome::Ended);
-    }
+    };
+    let mut new = [new];
     ledger::insert(conn, store::refusals(&new, &ends)).await?;
     if let Some(outcome) = deliverable(conn, record, state, &mut new).await? {
         return Ok(outcome);
