@@ -81,7 +81,7 @@ fn peeled<'a>(text: &'a str, peel: impl for<'t> Fn(&'t str) -> Option<Layer<'t>>
     Unwrapped::Bare(Cow::Borrowed(text))
 }
 
-/// What was escaped may be broken, too: `Jos&Atilde;&copy;`.
+/// What was escaped may be broken, too: `Jos&Atilde;&#169;`.
 fn cleaned(text: Cow<'_, str>) -> String {
     let text = mojibake::decoded(&text).map_or(text, Cow::Owned);
     match text::clean(&text) {
