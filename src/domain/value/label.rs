@@ -212,13 +212,6 @@ pub(super) fn without_after_word<'a>(names: &[&str], text: &'a str) -> Option<&'
     (name.len() <= MAX_NAME && is_name(names, name)).then_some(word)
 }
 
-/// The text between tags that have one of these names: `<email>ada@x.example</email>`.
-pub(super) fn without_tag<'a>(names: &[&str], text: &'a str) -> Option<&'a str> {
-    let (name, rest) = text.strip_prefix('<')?.split_once('>')?;
-    let inner = rest.strip_suffix('>')?.strip_suffix(name)?.strip_suffix("</")?;
-    is_name(names, name).then_some(inner)
-}
-
 /// The last word of the text if only one of these names comes before it: `e-mail ada@x.example`.
 pub(super) fn without_before_word<'a>(names: &[&str], text: &'a str) -> Option<&'a str> {
     let (name, word) = text.rsplit_once(' ')?;
@@ -263,7 +256,7 @@ fn is_closed(name: &str) -> bool {
 }
 
 /// Whether the text consists of one or more of these names: `Tel./WhatsApp`, `Telefone (celular)`.
-fn is_name(names: &[&str], text: &str) -> bool {
+pub(super) fn is_name(names: &[&str], text: &str) -> bool {
     may_be_name(text) && consists_of(names, text)
 }
 

@@ -5,6 +5,7 @@ mod card;
 mod links;
 mod literals;
 mod markup;
+pub(in crate::domain) mod members;
 mod quotes;
 #[cfg(test)]
 pub(in crate::domain) mod rows;
@@ -14,7 +15,7 @@ use std::borrow::Cow;
 
 use crate::domain::value::{
     email::Email,
-    entities, label,
+    entities, label, mojibake,
     phone::{Phone, Region},
     relatives::is_anothers,
     text::{self, after_prefix},
@@ -80,7 +81,9 @@ fn peeled<'a>(text: &'a str, peel: impl for<'t> Fn(&'t str) -> Option<Layer<'t>>
     Unwrapped::Bare(Cow::Borrowed(text))
 }
 
+/// What was escaped may be broken, too: `Jos&Atilde;&#169;`.
 fn cleaned(text: Cow<'_, str>) -> String {
+    let text = mojibake::decoded(&text).map_or(text, Cow::Owned);
     match text::clean(&text) {
         Cow::Borrowed(clean) if clean.len() == text.len() => {}
         clean => return clean.into_owned(),
@@ -155,6 +158,7 @@ impl Layer<'_> {
 
 fn peel<'a>(kind: Kind, names: &[&str], text: &'a str) -> Option<Layer<'a>> {
     let plain = (card::value(names, text).or_else(|| entities::decoded(text)).map(Cow::Owned))
+        .or_else(|| members::member(names, text).map(Cow::Borrowed))
         .or_else(|| markup::without_escaped_breaks(text).map(Cow::Borrowed))
         .or_else(|| markup::without_escapes(text).map(Cow::Owned))
         .or_else(|| without_percents(kind, text).map(Cow::Owned))
@@ -179,7 +183,7 @@ fn peel<'a>(kind: Kind, names: &[&str], text: &'a str) -> Option<Layer<'a>> {
     }
     let printed = literals::without_literal(text)
         .or_else(|| if kind == Kind::Date { literals::date_numbers(text) } else { None })
-        .or_else(|| label::without_tag(names, text));
+        .or_else(|| markup::without_elements(text));
     if printed.is_some() {
         return printed.map(|text| Layer::Around(text.into()));
     }
@@ -196,7 +200,11 @@ fn peel<'a>(kind: Kind, names: &[&str], text: &'a str) -> Option<Layer<'a>> {
 /// The text in brackets. They may be a part of free text, unless its name is within them: `(Nome: Ana)`.
 fn in_brackets<'a>(kind: Kind, names: &[&str], text: &'a str) -> Option<&'a str> {
     let inner = quotes::without_brackets(text)?;
-    if kind == Kind::Text { label::without(names, inner.trim()) } else { Some(inner) }
+    if kind != Kind::Text {
+        return Some(inner);
+    }
+    let is_value = |value: &&str| !text.starts_with('{') || members::is_whole(value);
+    label::without(names, inner.trim()).filter(is_value)
 }
 
 /// Resolves a link or a formula.
@@ -313,7 +321,7 @@ fn unlabeled<'a>(kind: Kind, names: &[&str], text: &'a str) -> Option<&'a str> {
                 label::without_words_before(names, text).filter(|rest| Phone::parse(rest, region).is_some())
             }),
         Kind::Digits | Kind::Date => after_name.or_else(|| label::without_before_digits(names, text)),
-        Kind::Text => after_name,
+        Kind::Text => after_name.filter(|rest| !text.starts_with(['"', '\'']) || members::is_whole(rest)),
     }
     .or_else(|| if kind == Kind::Text { None } else { label::without_sign_after(text) })
     .or_else(|| {

@@ -124,9 +124,7 @@ impl Reader<'_> {
         if given.len() > self.longest_given() {
             return Reading::Rejected("too_long");
         }
-        // Before it is cleaned: some of these characters are invisible.
-        let mended = mojibake::decoded(given);
-        let mut text = text::clean(mended.as_deref().unwrap_or(given));
+        let mut text = cleaned(given);
         for _ in 0..MAX_ROUNDS {
             if let Some(no_value) = self.no_value(field, &text, parameter) {
                 return no_value;
@@ -285,7 +283,7 @@ impl Reader<'_> {
                     if length > self.longest_given() {
                         return Err("too_long");
                     }
-                    let text = text::clean(&text);
+                    let text = cleaned(&text);
                     // A placeholder beside a value is not a part of it.
                     if items.len() == 1 || self.no_value(field, &text, parameter).is_none() {
                         texts.push(text.into_owned());
@@ -294,6 +292,14 @@ impl Reader<'_> {
                 Cow::Owned(texts.join(", "))
             }
         })
+    }
+}
+
+/// Mends what was read in a wrong encoding before it is cleaned: some of these characters are invisible.
+fn cleaned(given: &str) -> Cow<'_, str> {
+    match mojibake::decoded(given) {
+        Some(mended) => Cow::Owned(text::clean(&mended).into_owned()),
+        None => text::clean(given),
     }
 }
 

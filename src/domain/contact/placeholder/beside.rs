@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{Placeholders, Why, spreadsheet::is_spreadsheet_error};
-use crate::domain::contact::field::Field;
+use crate::domain::{contact::field::Field, value::wrapping::members::printed_items};
 
 /// Nobody's name, at any place in a text: what JavaScript writes for a missing part, and for an object.
 const ANYWHERE: [&str; 2] = ["undefined", "[object Object]"];
@@ -40,16 +40,33 @@ impl Placeholders {
         if text.len() > MAX_TEXT || !has_separator(text) {
             return None;
         }
+        if let Some(item) = self.only_item(field, text) {
+            return Some(item.to_owned());
+        }
         if field == Field::Street && is_street_without_a_name(text) {
             return Some(String::new());
         }
         if field.is_free_text() {
             let rest = if may_have_words(text) { without_words(field, text) } else { None };
-            return rest.or_else(|| self.without_remark(field, text).map(str::to_owned));
+            let rest = rest.or_else(|| self.without_remark(field, text).map(str::to_owned));
+            // What was removed closed a bracket: it was in a list, not beside a value.
+            return rest.filter(|rest| is_closed(rest));
         }
         let rest = Self::without_words_around(text).map(str::to_owned);
         let is_key = matches!(field, Field::Phone | Field::Email);
         rest.or_else(|| if is_key { self.without_parts(field, text) } else { None })
+    }
+
+    /// The one value of a list that a program has printed: `['Ana', 'N/A']`. Empty if it has none.
+    fn only_item<'t>(&self, field: Field, text: &'t str) -> Option<&'t str> {
+        let items = printed_items(text)?;
+        let is_value = |item: &&&str| !item.trim().is_empty() && self.why(field, item, "").is_none();
+        let mut values = items.iter().filter(is_value).copied();
+        match (values.next(), values.next()) {
+            (None, _) => Some(""),
+            (only, None) => only,
+            (Some(_), Some(_)) => None,
+        }
     }
 
     /// A key or another value of digits without the words for nothing at its ends, regardless of the settings:
@@ -75,6 +92,10 @@ impl Placeholders {
         let brackets = [('(', ')'), ('[', ']'), ('<', '>')].into_iter().find_map(|(open, close)| {
             let at = text.ends_with(close).then(|| text.rfind(open))??;
             let (remark, inner) = (text.get(at..)?, text.get(at + 1..text.len() - 1)?);
+            // The end of an element: `<value>Ana</value>`.
+            if remark.starts_with("</") {
+                return None;
+            }
             // Of a name only its surname may be in brackets.
             let is_blank = close != ')' && field == Field::Name && self.why(field, remark, "").is_some();
             if is_blank || says_nothing(inner) { before(at) } else { None }
@@ -123,6 +144,12 @@ impl Placeholders {
 fn has_separator(text: &str) -> bool {
     text.bytes().any(|byte| matches!(byte, b' ' | b',' | b';' | b'/' | b'|' | b'-' | b':'))
         || text.contains('–')
+}
+
+/// Whether each bracket has its other half.
+fn is_closed(text: &str) -> bool {
+    let count = |c: char| text.matches(c).count();
+    [('(', ')'), ('[', ']'), ('{', '}')].into_iter().all(|(open, close)| count(open) == count(close))
 }
 
 /// Whether such a remark can begin with the word.

@@ -1,4 +1,5 @@
-//! What programming languages write for an object that has no text: `[object Object]`, `<Lead object at 0x7f3a2c>`.
+//! What programming languages write for an object that has no text, `[object Object]`, `<Lead object at 0x7f3a2c>`, and when
+//! they fail: `TypeError: …`.
 
 /// What is in brackets, in lower case: JavaScript's objects and functions, Go's maps, n8n's errors.
 const IN_BRACKETS: [&str; 9] = [
@@ -18,6 +19,59 @@ const IN_ANGLES: [&str; 5] = [" object at 0x", "<function ", "<bound method ", "
 const DUMPS: [&str; 4] = ["array (", "array(", "stdclass object (", "object("];
 /// What an address in memory comes after: Perl's references, Lua's tables.
 const ADDRESSES: [&str; 5] = ["HASH(0x", "ARRAY(0x", "CODE(0x", "table: 0x", "function: 0x"];
+
+/// In bytes; a shorter text is no message of an error.
+const SHORTEST_ERROR: usize = 12;
+/// What messages of errors begin with: Liquid; JavaScript; Ruby; PHP; Python; .NET; Go; Java.
+const MESSAGES: [&str; 20] = [
+    "Liquid error: ",
+    "Liquid error (",
+    "Liquid syntax error",
+    "Liquid warning: ",
+    "undefined is not ",
+    "null is not an object",
+    "Cannot read propert",
+    "Can't find variable: ",
+    "undefined method ",
+    "undefined local variable ",
+    "Undefined variable",
+    "Undefined index",
+    "Undefined array key ",
+    "Undefined property",
+    "Warning: Undefined ",
+    "Notice: Undefined ",
+    "Traceback (most recent call last)",
+    "Object reference not set to an instance",
+    "panic: runtime error",
+    "Exception in thread ",
+];
+
+/// Whether the text is the message of an error: `TypeError: Cannot read properties of undefined (reading 'name')`.
+pub(super) fn is_error(text: &str) -> bool {
+    if text.len() < SHORTEST_ERROR {
+        return false;
+    }
+    let is_message = |text: &str| MESSAGES.iter().any(|message| text.starts_with(message));
+    match text.bytes().next() {
+        Some(b'L' | b'u' | b'U' | b'n' | b'C' | b'W' | b'N' | b'T' | b'O' | b'p' | b'E')
+            if is_message(text) =>
+        {
+            true
+        }
+        _ => begins_with_error(text.strip_prefix("Uncaught ").unwrap_or(text)),
+    }
+}
+
+/// Whether the class of an error is before the text: `KeyError: 'name'`, `java.lang.NullPointerException`.
+fn begins_with_error(text: &str) -> bool {
+    let is_of_a_class = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_');
+    let end = text.find(|c: char| !is_of_a_class(c)).unwrap_or(text.len());
+    let Some((class, rest)) = text.split_at_checked(end) else { return false };
+    let is_error = ["Error", "Exception"].iter().any(|kind| {
+        class.strip_suffix(kind).is_some_and(|which| which.ends_with(|c: char| c.is_ascii_lowercase()))
+    });
+    is_error && (rest.starts_with(':') || rest.is_empty() && class.contains('.'))
+}
 
 /// Whether the text is an object with marks around it.
 pub(super) fn is_marked_object(text: &str) -> bool {
@@ -114,6 +168,50 @@ mod tests {
             ("array(1) { [0]=> string(3) \"Ana\" }", "https://www.php.net/manual/en/function.var-dump.php"),
         ] {
             assert!(is_object(text) || is_marked_object(text), "{text} ({source})");
+        }
+    }
+
+    #[test]
+    fn errors_are_no_values() {
+        for (text, source) in [
+            ("Liquid error: undefined variable name", "Liquid: strict variables"),
+            ("Liquid error (line 1): divided by 0", "Liquid"),
+            ("TypeError: Cannot read properties of undefined (reading 'name')", "JavaScript: V8"),
+            ("Uncaught TypeError: lead is null", "JavaScript: Firefox"),
+            ("undefined is not an object", "JavaScript: Safari"),
+            ("undefined is not an object (evaluating 'lead.name')", "JavaScript: Safari"),
+            ("Cannot read property 'name' of undefined", "JavaScript: V8 before version 9"),
+            ("ReferenceError: name is not defined", "JavaScript"),
+            ("KeyError: 'name'", "Python"),
+            ("AttributeError: 'NoneType' object has no attribute 'name'", "Python"),
+            ("jinja2.exceptions.UndefinedError: 'lead' is undefined", "Jinja"),
+            ("Traceback (most recent call last): File \"x.py\"", "Python"),
+            ("undefined method `name' for nil:NilClass", "Ruby"),
+            ("NoMethodError: undefined method `name' for nil", "Ruby"),
+            ("java.lang.NullPointerException", "Java"),
+            ("java.lang.NullPointerException: name", "Java"),
+            ("Exception in thread \"main\" java.lang.Error", "Java"),
+            ("System.NullReferenceException: Object reference not set to an instance of an object.", ".NET"),
+            ("Object reference not set to an instance of an object.", ".NET"),
+            ("Warning: Undefined variable $name in x.php", "PHP"),
+            ("Undefined array key \"name\"", "PHP"),
+            ("panic: runtime error: invalid memory address or nil pointer dereference", "Go"),
+        ] {
+            assert!(is_error(text), "{text} ({source})");
+        }
+        for text in [
+            "TypeError",
+            "Terror: o bar",
+            "Human Error: Records",
+            "Error: Ana Souza",
+            "undefined labs",
+            "Undefined Labs",
+            "Trial & Error Ltda",
+            "NoException",
+            "Ana Souza da Silva",
+            "",
+        ] {
+            assert!(!is_error(text), "{text}");
         }
     }
 

@@ -24,7 +24,7 @@ const BLANKS: &str = "name fname lname firstname lastname nome nombre sobrenome 
 
 /// What paths to a value begin with in programs and workflow tools: `event.body.name`, `process.env.NAME`.
 const ROOTS: &str = "args arguments body contact context customer data env event fields form input inputs item json lead msg \
-    params payload process props query req request response session state steps this trigger user vars variables";
+    params payload process props query req request response row self session state steps this trigger user vars variables";
 
 /// Whether the text is an expression or a form's blank that was never filled in. `parameter` is the name of the
 /// parameter that fills the field.
@@ -36,6 +36,8 @@ pub(super) fn is_expression(field: Field, text: &str, parameter: &str) -> bool {
     is_suspect && is_left_over(field, text, parameter)
         || is_path(field, text, parameter)
         || printed::is_object(text)
+        || text.ends_with("()") && is_getter(field, text, parameter)
+        || printed::is_error(text)
 }
 
 fn is_left_over(field: Field, text: &str, parameter: &str) -> bool {
@@ -84,6 +86,7 @@ fn is_one(field: Field, text: &str, parameter: &str) -> bool {
         || printed::is_marked_object(text)
         || is_mention(text)
         || is_variable(field, text, parameter)
+        || is_subscript(field, text, parameter)
         || is_blank(field, text, parameter)
         || text.strip_prefix([':', '@', '#', '%', '&', '=']).is_some_and(|name| name == parameter)
 }
@@ -101,6 +104,29 @@ fn is_path(field: Field, text: &str, parameter: &str) -> bool {
         && name.split('.').all(is_step)
         && (path.len() < text.len() || is_in(ROOTS, root))
         && names_a_blank(field, last, parameter)
+}
+
+/// A call that was never made: `getName()`, `lead.name()`.
+fn is_getter(field: Field, text: &str, parameter: &str) -> bool {
+    let path = text.trim_end_matches("()");
+    let is_path = path.starts_with(|c: char| c.is_ascii_alphabetic())
+        && path.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.'));
+    let name = path.rsplit('.').next().unwrap_or_default();
+    let got =
+        name.strip_prefix("get").filter(|got| got.starts_with(|c: char| c.is_ascii_uppercase() || c == '_'));
+    is_path && (got.is_some() || names_a_blank(field, name, parameter))
+}
+
+/// A place in a list or a map that was never looked up: `lead["name"]`, `data[0]['email']`.
+fn is_subscript(field: Field, text: &str, parameter: &str) -> bool {
+    let Some((root, places)) = text.strip_suffix(']').and_then(|text| text.split_once('[')) else {
+        return false;
+    };
+    let is_root = root.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && root.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.'));
+    let last = places.rsplit('[').next().unwrap_or_default();
+    let name = within(last, "\"", "\"").or_else(|| within(last, "'", "'")).or_else(|| last.strip_prefix(':'));
+    is_root && name.is_some_and(|name| is_in(ROOTS, root) || names_a_blank(field, name, parameter))
 }
 
 fn is_in(list: &str, word: &str) -> bool {

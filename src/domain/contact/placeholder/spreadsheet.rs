@@ -3,12 +3,14 @@
 use crate::domain::value::text::folded;
 
 /// Errors of spreadsheets between `#` and `!` or `?`, folded: Excel, Sheets and Calc in English, Portuguese,
-/// Spanish, German, French and Italian.
+/// Spanish, German, French, Italian, Russian, Polish, Turkish and Dutch.
 const ERRORS: &str = "ref value valor name nome nombre div/0 null nulo num spill despejar desborde desbordamiento calc \
     field campo blocked bloqueado unknown connect conectar busy ocupado error erro python external n/a n/d wert bezug \
-    zahl uberlauf valeur nom valore rif propagation nv n/disp desbordar timeout array illegal";
+    zahl uberlauf valeur nom valore rif propagation nv n/disp desbordar timeout array illegal \
+    н/д знач ссылка имя дел/0 пусто число перенос вычисл arg adr liczba nazwa dziel/0 yok deger basv ad sayi sayi/0 bos \
+    waarde verw naam getal deel/0 nb n/b leeg";
 /// Errors that end without a mark.
-const UNMARKED_ERRORS: &str = "#n/a #n/d #nv #n/disp #ref #valor #value #div/0 #null #nulo #getting_data #obtendo_dados \
+const UNMARKED_ERRORS: &str = "#n/a #n/d #н/д #yok #nb #nv #n/disp #ref #valor #value #div/0 #null #nulo #getting_data #obtendo_dados \
     #obteniendo_datos loading... carregando... cargando... chargement... caricamento... ladt...";
 /// In bytes; a longer text is not an error.
 const LONGEST_ERROR: usize = 32;

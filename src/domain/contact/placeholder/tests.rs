@@ -187,6 +187,8 @@ const REAL: &[(Field, &str, &str)] = &[
     (Field::City, "Aucun", "a commune of Hautes-Pyrénées"),
     (Field::Name, "Nessuno", "a surname"),
     (Field::Name, "X", "a name"),
+    (Field::Name, "Yok", "a given name in Thailand"),
+    (Field::Name, "Brak", "a surname"),
     (Field::Name, "Nada E.", "a given name and an initial"),
     (Field::Name, "Nan O.", "a given name and an initial"),
     (Field::Name, "Na Y", "a given name and an initial"),

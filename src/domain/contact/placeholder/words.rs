@@ -18,7 +18,7 @@ use crate::domain::{
 /// Placeholders that are also names, folded: the default list `unless_a_name`.
 ///
 /// Not taken from the settings: contacts are rebuilt from events of years ago, and what won then must win again.
-pub(super) const DOUBTFUL: [&str; 29] = [
+pub(super) const DOUBTFUL: [&str; 32] = [
     "null",
     "none",
     "nil",
@@ -37,6 +37,9 @@ pub(super) const DOUBTFUL: [&str; 29] = [
     "aucune",
     "nessuno",
     "nessuna",
+    "yok",
+    "brak",
+    "khong co",
     "n.d",
     "n.i",
     "guest",

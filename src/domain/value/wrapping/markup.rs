@@ -52,6 +52,9 @@ const ESCAPED_BREAKS: [&str; 3] = ["\\n", "\\r", "\\t"];
 /// At both ends of a text.
 const MAX_BREAKS: usize = 8;
 
+/// Of elements around each other.
+const MAX_ELEMENTS: usize = 4;
+
 /// Removes known tags; those of a block become line breaks. `None` if there is none.
 pub(super) fn without_tags(text: &str) -> Option<String> {
     if !text.contains('<') {
@@ -109,6 +112,30 @@ fn after_tag(text: &str) -> Option<(&str, bool)> {
     let (attributes, after) = inner.split_once('>')?;
     // An address in angle brackets is not a tag: `<b @x.example>`.
     (!attributes.contains(['<', '@'])).then_some((after, is_block))
+}
+
+/// The text within elements of XML that are around all of it: `<value>Ana</value>`. With another element beside it, it stays.
+pub(super) fn without_elements(text: &str) -> Option<&str> {
+    if !text.starts_with('<') || !text.ends_with('>') {
+        return None;
+    }
+    let mut inner = text;
+    for _ in 0..MAX_ELEMENTS {
+        inner = within_element(inner)?;
+        if !inner.contains("</") {
+            return (!inner.contains("/>")).then_some(inner);
+        }
+    }
+    None
+}
+
+fn within_element(text: &str) -> Option<&str> {
+    let (tag, rest) = text.trim().strip_prefix('<')?.split_once('>')?;
+    let name = tag.split(' ').next()?;
+    let is_name = name.starts_with(|c: char| c.is_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ':'));
+    let inner = rest.strip_suffix('>')?.strip_suffix(name)?.strip_suffix("</")?;
+    (is_name && !tag.contains(['<', '@'])).then_some(inner)
 }
 
 /// Takes off XML's marks around a text without markup.
@@ -229,6 +256,30 @@ mod tests {
             ("<!--StartFragment-->85<!--EndFragment-->", Some("85")),
         ] {
             assert_eq!(without_tags_around(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn elements_around_are_removed() {
+        for (text, expected) in [
+            ("<value>Ana Souza</value>", Some("Ana Souza")),
+            ("<name xsi:type=\"x\">Ana</name>", Some("Ana")),
+            ("<ns:answer>Ana</ns:answer>", Some("Ana")),
+            ("<lead><name>Ana</name></lead>", Some("Ana")),
+            ("<email>ada@x.example</email>", Some("ada@x.example")),
+            ("<email><ada@x.example></email>", Some("<ada@x.example>")),
+            ("<value></value>", Some("")),
+            ("<name>Ana</name><email>x</email>", None),
+            ("<lead><name>Ana</name><email>x</email></lead>", None),
+            ("<email>ada@x.example</mail>", None),
+            ("<value>Ana", None),
+            ("<value>Ana<br/></value>", None),
+            ("<ada@x.example>", None),
+            ("Ana <value>Bia</value>", None),
+            ("<3>Ana</3>", None),
+            ("Ana", None),
+        ] {
+            assert_eq!(without_elements(text), expected, "{text}");
         }
     }
 

@@ -84,6 +84,10 @@ fn placeholders_leave_every_stored_value() {
         "#REF!",
         "=A1",
         "-",
+        "undef",
+        "нет",
+        "KeyError: 'name'",
+        "lead['name']",
     ] {
         let mut company = Company::default();
         let stored: serde_json::Map<_, _> =

@@ -130,6 +130,66 @@ fn what_cannot_be_read_for_certain_is_reported() {
     }
 }
 
+/// Each of these was once stored with a part of what is around it, or without a part of itself.
+#[test]
+fn what_programs_print_is_taken_off_whole_or_stays() {
+    for (field, text, expected, source) in [
+        ("name", "['Ana Souza', 'N/A']", Some("Ana Souza"), "Python: a list"),
+        ("name", "('Ana Souza', 'N/A')", Some("Ana Souza"), "Python: a tuple"),
+        ("name", "['Ana Souza', None]", Some("Ana Souza"), "Python: a list"),
+        ("name", "['N/A', None]", None, "Python: a list"),
+        ("name", "<value>Ana Souza</value>", Some("Ana Souza"), "XML, 3.1: an element"),
+        ("name", "<string>Ana Souza</string>", Some("Ana Souza"), "XML, 3.1: an element"),
+        ("name", "<name xsi:type=\"x\">Ana Souza</name>", Some("Ana Souza"), "XML, 3.1: an attribute"),
+        ("name", "<value></value>", None, "XML, 3.1: an element"),
+        ("name", "\"name\": \"Ana Souza\",", Some("Ana Souza"), "RFC 8259, 4: a line of an object"),
+        ("name", "{\"nome\":\"Ana Souza\",\"email\":\"x\"}", Some("Ana Souza"), "RFC 8259, 4"),
+        ("name", "{\"nome\":\"Jos\\u00e9\"}", Some("José"), "RFC 8259, 7"),
+        ("name", "{\"email\":\"x\"}", Some("{\"email\":\"x\"}"), "RFC 8259, 4: another member"),
+        ("name", "{'name': None}", None, "Python: a dictionary"),
+        ("name", "Lead(name=None)", None, "Python: a dataclass"),
+        ("name", "Liquid error: undefined variable name", None, "Liquid: strict variables"),
+        ("name", "TypeError: Cannot read properties of undefined (reading 'name')", None, "JavaScript"),
+        ("name", "undefined is not an object", None, "JavaScript"),
+        ("name", "Optional.empty", None, "Java: Optional.toString"),
+        ("name", "Optional[Ana Souza]", Some("Ana Souza"), "Java: Optional.toString"),
+        ("name", "Optional[null]", None, "Java: Optional.toString"),
+        (
+            "name",
+            "Some(Ana Souza)",
+            Some("Ana Souza"),
+            "https://www.scala-lang.org/api/current/scala/Some.html",
+        ),
+        ("name", "Some(None)", None, "as above: nothing"),
+        ("name", "NULL::text", None, "PostgreSQL: a cast"),
+        ("name", "Jos&Atilde;&#169;", Some("José"), "HTML, 13.5: of a text in a wrong encoding"),
+        ("name", "Ð®Ð»Ð¸Ñ\u{8f}\n", Some("Юлия"), "Windows: a byte that is a control character"),
+        ("phone", "NumberLong(\"5585988124471\")", Some("+5585988124471"), "https://www.mongodb.com/docs/"),
+        ("phone", "[\"5585988124471\", null]", Some("+5585988124471"), "RFC 8259, 5: an array as text"),
+        ("phone", "np.int64(85988124471)", Some("+5585988124471"), "https://numpy.org/neps/"),
+        ("phone", "{\"phone\":\"85 98812-4471\",\"name\":\"Ana\"}", Some("+5585988124471"), "RFC 8259, 4"),
+        ("phone", "{'phone': None}", None, "Python: a dictionary"),
+    ] {
+        let update = update(json!({ "email": "ada@x.example", field: text })).unwrap();
+        let stored = values(&update).into_iter().find(|(name, _)| *name == field).map(|(_, value)| value);
+        assert_eq!((stored, rejected(&update)), (expected, Vec::new()), "{field} {text} ({source})");
+    }
+    for (email, source) in [
+        ("NumberLong(\"ada@x.example\")", "https://www.mongodb.com/docs/"),
+        ("[\"ada@x.example\", null]", "RFC 8259, 5: an array as text"),
+        ("['ada@x.example', None]", "Python: a list"),
+        ("Some(ada@x.example)", "https://www.scala-lang.org/api/current/scala/Some.html"),
+        ("Optional[ada@x.example]", "Java: Optional.toString"),
+        ("<value>ada@x.example</value>", "XML, 3.1: an element"),
+        ("{\"name\":\"Ada\",\"email\":\"ada@x.example\"}", "RFC 8259, 4: an object as text"),
+    ] {
+        let update = update(json!({ "email": email })).unwrap();
+        assert_eq!(values(&update), [("email", "ada@x.example")], "{email} ({source})");
+    }
+    let update = update(json!({ "email": "ada@x.example", "name": ["Ð®Ð»Ð¸Ñ\u{8f}", "N/A"] })).unwrap();
+    assert_eq!(values(&update), [("name", "Юлия"), ("email", "ada@x.example")], "an item of a list");
+}
+
 /// An argument that could not be stored is not read.
 #[test]
 fn long_arguments_are_refused_before_they_are_read() {

@@ -49,6 +49,10 @@ fn words_for_nothing_beside_a_value_are_taken_off() {
         (Field::Phone, "85988124471 / N/A", "85988124471", "as above: a slash in it"),
         (Field::Phone, "85988124471 ou sem telefone", "85988124471", "Portuguese: or none"),
         (Field::Phone, "85988124471, -", "85988124471", "as above: a list of two"),
+        (Field::Name, "['Ana Souza', 'N/A']", "Ana Souza", "Python: a list"),
+        (Field::Name, "('Ana Souza', 'N/A')", "Ana Souza", "Python: a tuple"),
+        (Field::Name, "['Ana Souza', None]", "Ana Souza", "Python: a list"),
+        (Field::Phone, "[\"5585988124471\", null]", "5585988124471", "as above: an array as text"),
         (Field::ZipCode, "60175-055 undefined", "60175-055", "JavaScript: a code and a city"),
         (Field::Birthday, "1990-05-20 null", "1990-05-20", "JavaScript: a date and a time"),
         (Field::Number, "120, undefined", "120", "JavaScript: a number and a complement"),
@@ -129,6 +133,11 @@ fn people_places_and_links_with_such_words_stay() {
         (Field::Identity, "529.982.247-25", "a document"),
         (Field::Number, "s/n", "without number: an address in Brazil"),
         (Field::Name, "", "nothing"),
+        (Field::Name, "['Ana', 'Bia', 'N/A']", "a list of two"),
+        (Field::Name, "['Ana Souza', não informado]", "no list: not all items are in quotes"),
+        (Field::Name, "(Ana Souza, N/A)", "in parentheses"),
+        (Field::Name, "['Ana Souza', 'N/A", "cut"),
+        (Field::Name, "<value>Ana Souza</value>", "an element is around it"),
     ] {
         assert_eq!(DEFAULTS.without_beside(field, text), None, "{field} {text} ({reason})");
     }

@@ -112,6 +112,12 @@ const IN_MARKS: &[(Field, &str, &str)] = &[
     (Field::Name, "$first_$last", "as above: two of them"),
     (Field::Name, "<@U024BE7LH>", "Slack's mrkdwn: a mention without its label"),
     (Field::Name, "<!here>", "Slack's mrkdwn: a group"),
+    (Field::Name, "getName()", "Java: a call"),
+    (Field::Name, "lead.name()", "Ruby: a call"),
+    (Field::Name, "self.name", "Python: an attribute"),
+    (Field::Name, "lead[\"name\"]", "Python: an item"),
+    (Field::Name, "data[0]['nome']", "JavaScript: an item"),
+    (Field::Name, "TypeError: name is undefined", "JavaScript"),
 ];
 
 #[test]
@@ -162,6 +168,8 @@ fn values_in_marks_are_values() {
         (Field::Phone, "|85 99999-0001|"),
         (Field::Name, "<@U024BE7LH|ana>"),
         (Field::Company, "#1 Pizza!"),
+        (Field::Company, "Café()"),
+        (Field::Company, "ana[bia]"),
     ] {
         assert_eq!(placeholders.why(field, text, "parameter"), None, "{field} {text}");
     }
@@ -198,6 +206,13 @@ fn spreadsheet_errors_and_punctuation_are_placeholders() {
         ("#REF", "Excel, without its mark"),
         ("=#REF!", "Excel: the cell was deleted"),
         ("=#N/A", "Excel"),
+        ("#Н/Д", "Excel in Russian"),
+        ("#ЗНАЧ!", "Excel in Russian"),
+        ("#ССЫЛКА!", "Excel in Russian"),
+        ("#ИМЯ?", "Excel in Russian"),
+        ("#ADR!", "Excel in Polish"),
+        ("#DEĞER!", "Excel in Turkish"),
+        ("#WAARDE!", "Excel in Dutch"),
     ] {
         for field in [Field::Name, Field::ZipCode, Field::Phone] {
             let why = placeholders.why(field, text, "parameter");
