@@ -75,6 +75,8 @@ fn members_may_be_spelled_otherwise() {
         let mut definition = definition("action", empty);
         definition["actions"] = json!([action]).to_string().into();
         assert_eq!(Trigger::parse(&definition.to_string()).unwrap().actions().len(), 1);
+        definition["actions"] = json!([action.to_string(), action]);
+        assert_eq!(Trigger::parse(&definition.to_string()).unwrap().actions().len(), 2);
     }
     let bare = json!({"name": "x", "parameters": "", "action": {"type": "CRM", "subtype": "UPSERT_CONTACT"}});
     assert!(Trigger::parse(&bare.to_string()).unwrap().parameters().is_empty());
