@@ -47,6 +47,9 @@ pub(crate) struct Instead {
     /// The chain with this many processes of the service, such as 1,2,4
     #[arg(long, value_name = "N,M", value_delimiter = ',')]
     pub(crate) processes: Vec<usize>,
+    /// The chain with a receiver that fails one request in a thousand
+    #[arg(long)]
+    pub(crate) failing: bool,
     /// The chain without traces, with traces of all events and of a tenth of them to a collector that takes everything, and
     /// with traces to a collector that cannot be reached
     #[arg(long)]

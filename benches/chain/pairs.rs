@@ -9,6 +9,7 @@ use crate::{
     arguments::Arguments,
     collector::Collector,
     load::Load,
+    receiver::Receiver,
     report::{self, Report},
     stage::{Part, Stage},
     trouble::{self, ClosedLanes},
@@ -26,6 +27,7 @@ enum Arm {
     Companies(usize),
     Contacts(usize),
     Processes(usize),
+    Failing,
     /// The share of the events that are traced, for a collector that takes all spans.
     Traces(&'static str),
     /// Traces of all events, for a collector that refuses connections.
@@ -42,6 +44,7 @@ impl Arm {
             Self::Companies(companies) => format!("companies: {companies}"),
             Self::Contacts(contacts) => format!("contacts before: {contacts}"),
             Self::Processes(processes) => format!("processes: {processes}"),
+            Self::Failing => "one request in a thousand fails".to_owned(),
             Self::Traces(ratio) => format!("traces, telemetry.sample_ratio = {ratio}"),
             Self::TracesForNobody => "traces, collector unreachable".to_owned(),
             Self::OtherBuild(_) => "other build".to_owned(),
@@ -74,14 +77,15 @@ impl Arm {
                 collector = Some(started);
             }
             Self::TracesForNobody => stage.set(&[(COLLECTOR, &trouble::refusing_url().await?)]),
-            Self::Plain | Self::Snapshot | Self::Companies(_) | Self::OtherBuild(_) => {}
+            Self::Plain | Self::Snapshot | Self::Companies(_) | Self::Failing | Self::OtherBuild(_) => {}
         }
         Ok(Prepared { arm: self, stage, closed, collector })
     }
 
-    fn load(&self, url: &str) -> Load {
-        let load = Load::to(url);
+    fn load(&self, receiver: &Receiver) -> Load {
+        let load = Load::to(&receiver.url);
         match self {
+            Self::Failing => Load::to(&receiver.failing()),
             Self::Companies(companies) => Load { companies: *companies, ..load },
             Self::Contacts(contacts) => Load { stored: *contacts, ..load },
             _ => load,
@@ -103,7 +107,7 @@ impl Prepared<'_, '_> {
     async fn measure(
         &mut self,
         part: Part,
-        url: &str,
+        receiver: &Receiver,
         events: usize,
         report: &mut Report,
     ) -> anyhow::Result<(String, f64)> {
@@ -114,7 +118,7 @@ impl Prepared<'_, '_> {
             _ => None,
         };
         let before = self.closed.as_ref().map(ClosedLanes::requests);
-        let measured = self.stage.measure(part, &self.arm.load(url), events).await?;
+        let measured = self.stage.measure(part, &self.arm.load(receiver), events).await?;
         drop(pinned);
         measured.record(report, &name);
         if let (Some(closed), Some(before)) = (&self.closed, before) {
@@ -154,6 +158,8 @@ impl Comparison {
             (&[Part::Upsert], numbers(&option.contacts, Arm::Contacts))
         } else if !option.processes.is_empty() {
             (&[Part::Chain], numbers(&option.processes, Arm::Processes))
+        } else if option.failing {
+            (&[Part::Chain], vec![Arm::Plain, Arm::Failing])
         } else if option.traces {
             (&[Part::Chain], vec![Arm::Plain, Arm::Traces("1"), Arm::Traces("0.1"), Arm::TracesForNobody])
         } else {
@@ -224,7 +230,7 @@ impl Comparison {
         for place in order {
             let Some(arm) = arms.get_mut(place) else { continue };
             for part in self.parts {
-                let (name, rate) = arm.measure(*part, &world.receiver().url, events, report).await?;
+                let (name, rate) = arm.measure(*part, world.receiver(), events, report).await?;
                 rates.push((place, *part, name, rate));
             }
         }

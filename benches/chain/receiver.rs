@@ -4,7 +4,10 @@ use std::{
     collections::HashSet,
     net::SocketAddr,
     process::Stdio,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -13,7 +16,7 @@ use axum::{
     Router,
     body::Bytes,
     extract::{ConnectInfo, State},
-    http::HeaderMap,
+    http::{HeaderMap, StatusCode},
     routing::{get, post},
 };
 use tokio::{
@@ -28,6 +31,9 @@ pub(crate) const COMMAND: &str = "receiver";
 /// Precedes the time of publication in an event and in its webhook.
 const MARKER: &[u8] = b"\"sentAt\":";
 
+/// The failing address fails one request in so many.
+const FAILS_ONCE_IN: usize = 1_000;
+
 /// For requests to arrive after the last event was published.
 const ARRIVE: Duration = Duration::from_mins(1);
 
@@ -39,6 +45,8 @@ struct Shared {
     peers: Arc<Mutex<HashSet<SocketAddr>>>,
     /// `webhook-id` of every request since the arrivals were taken.
     ids: Arc<Mutex<HashSet<String>>>,
+    /// How many requests the failing address had.
+    to_failing: Arc<AtomicUsize>,
 }
 
 /// A request, in microseconds since 1970.
@@ -57,6 +65,7 @@ pub(crate) async fn serve() -> anyhow::Result<()> {
     let routes = Router::new()
         .route("/hook", post(hook))
         .route("/hook/{endpoint}", post(hook))
+        .route("/failing", post(failing))
         .route("/uncounted", post(async || "ok"))
         .route("/hang", post(async || std::future::pending::<()>().await))
         .route("/count", get(count))
@@ -92,6 +101,18 @@ async fn hook(
     let sent = digits.map_or(at, |digits| digits.fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')));
     shared.arrivals.lock().unwrap_or_else(PoisonError::into_inner).push(Arrival { sent, at });
     "ok"
+}
+
+/// Records each request as [`hook`] does, and fails some.
+async fn failing(
+    State(shared): State<Shared>,
+    peer: ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> (StatusCode, &'static str) {
+    let fails = shared.to_failing.fetch_add(1, Ordering::Relaxed) % FAILS_ONCE_IN == FAILS_ONCE_IN - 1;
+    let answer = hook(State(shared), peer, headers, body).await;
+    (if fails { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }, answer)
 }
 
 async fn connections(State(shared): State<Shared>) -> String {
@@ -145,6 +166,11 @@ impl Receiver {
     /// An address whose requests are answered and not recorded.
     pub(crate) fn uncounted(&self) -> String {
         format!("http://{}/uncounted", self.address)
+    }
+
+    /// An address that fails one request in a thousand.
+    pub(crate) fn failing(&self) -> String {
+        format!("http://{}/failing", self.address)
     }
 
     /// An address that never answers.

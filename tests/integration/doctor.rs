@@ -160,6 +160,8 @@ async fn schema_and_rights_are_found(app: &TestApp) {
     let last = "DELETE FROM _sqlx_migrations WHERE version = (SELECT max(version) FROM _sqlx_migrations)";
     let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
                  VALUES (9999, 'later', true, '', 0)";
+    let is_superuser = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user";
+    let is_superuser: bool = sqlx::query_scalar(is_superuser).fetch_one(&app.pool).await.unwrap();
     for (change, undo, name, status, says) in [
         (
             "ALTER TABLE _sqlx_migrations RENAME TO kept",
@@ -184,6 +186,10 @@ async fn schema_and_rights_are_found(app: &TestApp) {
             "INSERT, DELETE on contacts",
         ),
     ] {
+        if is_superuser && change.starts_with("REVOKE") {
+            // Rights do not concern them.
+            continue;
+        }
         app.pool.execute(change).await.unwrap();
         let found = doctor(app).await;
         assert_eq!(found.status(name), status, "{change}");

@@ -88,7 +88,7 @@ async fn row_that_its_owner_does_not_know_is_published(app: &TestApp) {
 #[apply(test)]
 async fn buried_process_goes_on_under_a_new_id(app: &TestApp) {
     let process = app.run(&[]).await;
-    let before = only(alive(app).await);
+    let before = eventually("it is alive", async || alive(app).await.pop()).await;
     let bury_it = "UPDATE processes SET alive_until = now() - interval '1 second', buried_at = now()";
     sqlx::query(bury_it).execute(&app.pool).await.unwrap();
     let after = eventually("it has a new id", async || alive(app).await.pop()).await;
@@ -106,7 +106,7 @@ async fn buried_process_goes_on_under_a_new_id(app: &TestApp) {
 #[apply(test)]
 async fn expired_process_that_nobody_buried_keeps_its_id(app: &TestApp) {
     let process = app.run(&[]).await;
-    let before = only(alive(app).await);
+    let before = eventually("it is alive", async || alive(app).await.pop()).await;
     let expire = "UPDATE processes SET alive_until = now() - interval '1 second'";
     sqlx::query(expire).execute(&app.pool).await.unwrap();
     let after = eventually("it is alive again", async || alive(app).await.pop()).await;

@@ -93,7 +93,7 @@ fn error_names_its_place_in_the_file() {
 #[test]
 fn accepted_but_unlikely_definition_gets_warnings() {
     let webhook = json!({
-        "type": "WEBHOOK", "url": "http://h.example/$name/$plan",
+        "type": "WEBHOOK", "url": "http://h.example/lead-$name/of-$plan",
         "headers": [{ "key": "Authorization", "value": "Bearer x" }, { "key": "x-a", "value": "$session.id" }],
         "body": { "a": ["$contact.phone and $unknown"] },
     });
@@ -126,7 +126,7 @@ fn placeholders_in_a_schema_get_a_warning() {
     let actions = json!([
         {"type": "CRM", "subtype": "UPSERT_CONTACT", "name": "name", "position": "job/role", "city": "city", "email": "mail"},
         {"type": "CRM", "subtype": "UPSERT_CONTACT", "name": "name", "email": "mail"},
-        {"type": "WEBHOOK", "url": "https://h.example/$plan"},
+        {"type": "WEBHOOK", "url": "https://h.example/of-$plan"},
     ]);
     let found = findings(&json!({"name": "t", "parameters": parameters, "actions": actions}).to_string());
     let places: Vec<&str> = found.iter().map(|(_, place, _)| place.as_str()).collect();
@@ -149,7 +149,7 @@ fn placeholders_in_a_schema_get_a_warning() {
 
 #[test]
 fn parameter_used_by_a_webhook_is_not_reported() {
-    let webhook = r#"{"type": "WEBHOOK", "url": "https://h.example/$name", "body": "mail $email."}"#;
+    let webhook = r#"{"type": "WEBHOOK", "url": "https://h.example/lead-$name", "body": "mail $email."}"#;
     assert_eq!(findings(&with_actions(&format!("[{webhook}]"))), []);
 }
 
@@ -165,7 +165,7 @@ fn webhook_that_cannot_be_sent_is_an_error() {
 
 /// Place within the webhook and message of each warning.
 fn webhook_warnings(webhook: &Value) -> Vec<(String, String)> {
-    let mut action = json!({"type": "WEBHOOK", "url": "https://h.example/$name?mail=$email"});
+    let mut action = json!({"type": "WEBHOOK", "url": "https://h.example/lead-$name?mail=$email"});
     action.as_object_mut().unwrap().extend(webhook.as_object().unwrap().clone());
     let found = findings(&with_actions(&format!("[{action}]")));
     let warning = |(severity, place, message): (Severity, String, String)| {
@@ -286,7 +286,7 @@ fn what_may_be_a_secret_is_not_printed() {
     for (members, shown) in [
         (json!({"headers": [{"key": "X-Sig", "value": format!("{{{{{secret}}}}}")}]}), "{{…}}"),
         (json!({"headers": [{"key": "X-Sig", "value": format!("{{{{ \"{secret}\".name }}}}")}]}), "{{…}}"),
-        (json!({"url": format!("https://h.example/$name?mail=$email&key=${{{secret}}}")}), "${…}"),
+        (json!({"url": format!("https://h.example/lead-$name?mail=$email&key=${{{secret}}}")}), "${…}"),
         (json!({"body": {"token": format!("{{{{{secret}}}}}")}}), "{{…}}"),
         (json!({"body": {"token": format!("{{{{{}name}}}}", "x.".repeat(100_000))}}), "…}} is sent"),
     ] {

@@ -63,6 +63,7 @@ impl Webhook<'_> {
         let url = self.action.get("url").and_then(Value::as_str).unwrap_or_default();
         let at_url = format!("{}/url", self.place);
         all.extend(of_url(url).map(|message| (at_url.clone(), message)));
+        all.extend(self.empty_segment(url).map(|message| (at_url.clone(), message)));
         let mut strict = vec![(at_url, url.to_owned())];
         strict.extend(self.headers(all));
         for (place, text) in &strict {
@@ -231,6 +232,20 @@ impl Webhook<'_> {
             messages.push(format!("{opening}{inside}{end} is sent as written; write ${name}"));
         }
         messages
+    }
+
+    /// What a path without one of its segments addresses is probably something else.
+    fn empty_segment(&self, url: &str) -> Option<String> {
+        let (_, rest) = url.split_once("://")?;
+        let path = rest.split(['?', '#']).next()?;
+        let names = path.split(['/', '\\']).skip(1).filter_map(only_variable);
+        let name = names
+            .filter(|name| self.trigger.declares(name))
+            .find(|name| !self.always_texts.contains(name))?;
+        Some(format!(
+            "without a value, ${name} leaves this segment of the path empty; make it a required string, or write it into \
+             the query"
+        ))
     }
 
     fn is_known(&self, name: &str) -> bool {

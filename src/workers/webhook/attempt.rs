@@ -2,6 +2,7 @@
 //! receiver fails.
 
 use std::{
+    collections::VecDeque,
     panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -139,6 +140,8 @@ pub(super) struct Finished {
 pub(super) struct Sender {
     pub(super) client: HttpClient,
     queue: Mutex<Queue<Job>>,
+    /// Jobs whose tasks have not begun. They begin in this order, whichever task the runtime runs first.
+    started: Mutex<VecDeque<Job>>,
     finished: mpsc::UnboundedSender<Finished>,
     tasks: TaskTracker,
     presence: Presence,
@@ -167,6 +170,7 @@ impl Sender {
         Self {
             client,
             queue: Mutex::new(queue),
+            started: Mutex::default(),
             finished,
             tasks: TaskTracker::new(),
             presence,
@@ -187,8 +191,13 @@ impl Sender {
     /// Starts what may be in flight now.
     pub(super) fn start(self: &Arc<Self>) {
         while let Some(job) = self.next() {
-            self.tasks.spawn(Arc::clone(self).run(job));
+            self.started().push_back(job);
+            self.tasks.spawn(Arc::clone(self).run());
         }
+    }
+
+    fn started(&self) -> MutexGuard<'_, VecDeque<Job>> {
+        self.started.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The next job, which must be sent now. Skips those that this process owned under a former id, because others have taken
@@ -262,9 +271,10 @@ impl Sender {
         self.tasks.wait().await;
     }
 
-    /// Sends a job, and then others in the place that it frees: a task for each would cost more than its request.
-    async fn run(self: Arc<Self>, job: Job) {
-        let mut next = Some(job);
+    /// Sends the job that was started first, and then others in the place that it frees: a task for each would cost more
+    /// than its request.
+    async fn run(self: Arc<Self>) {
+        let mut next = self.started().pop_front();
         while let Some(job) = next {
             self.send(job).await;
             next = self.next();

@@ -213,7 +213,7 @@ impl HandOver {
 
     fn admit(&self, mut job: Job, row: Option<&LaneRow>) {
         let calm = row.filter(|row| row.lane.is_calm(row.now));
-        let is_owner = calm.is_some_and(|row| row.has_backlog) && self.lanes.has_caught_up(&job.lane);
+        let is_owner = calm.is_some_and(|row| row.has_backlog) && self.lanes.is_sending(&job.lane);
         let calm = calm.filter(|row| is_owner || !row.has_backlog);
         let mut queue = self.sender.queue();
         let refused = match calm {

@@ -133,9 +133,9 @@ impl Lanes {
         }
     }
 
-    /// Whether this process owns the lane and has loaded all that is due.
-    pub(super) fn has_caught_up(&self, key: &Key) -> bool {
-        self.owned().get(key).is_some_and(|owned| owned.is_exhausted && !owned.is_done)
+    /// Whether this process owns the lane and sends what is due there.
+    pub(super) fn is_sending(&self, key: &Key) -> bool {
+        self.owned().get(key).is_some_and(|owned| !owned.is_done)
     }
 
     /// Notes the breaker of an owned lane.

@@ -146,7 +146,7 @@ impl<T: Queued> Queue<T> {
     pub(super) fn is_congested(&self, lane: &Key, count: usize, is_recent: impl Fn(&T) -> bool) -> bool {
         let fronts = || self.lanes.iter().filter(|(key, _)| key.company == lane.company);
         self.room(lane) < count
-            && self.held_by.contains_key(&lane.company)
+            && self.held_by.get(&lane.company).is_some_and(|held| self.is_busy(held))
             && fronts().all(|(_, lane)| lane.waiting.front().is_none_or(&is_recent))
     }
 
@@ -176,10 +176,12 @@ impl<T: Queued> Queue<T> {
 
     /// The companies that hold a quarter of what it can hold. More of theirs would soon have to become rows.
     pub(super) fn busy_companies(&self) -> Vec<String> {
-        let is_busy =
-            |held: &Holding| 4 * held.deliveries >= self.max_held || 4 * held.bytes >= self.max_bytes;
-        let busy = self.held_by.iter().filter(|(_, held)| is_busy(held));
+        let busy = self.held_by.iter().filter(|(_, held)| self.is_busy(held));
         busy.map(|(company, _)| company.clone()).collect()
+    }
+
+    fn is_busy(&self, held: &Holding) -> bool {
+        4 * held.deliveries >= self.max_held || 4 * held.bytes >= self.max_bytes
     }
 
     /// Adds a delivery to its lane. Returns it if it is held already.

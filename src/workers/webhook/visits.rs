@@ -62,8 +62,9 @@ pub(super) fn plan(
             Some(Planned { overdue: Some(max_age), cap: lane.state.max_in_flight, ..planned })
         }
         Gate::Open if lane.state.is_calm(now) => {
-            // Enough that the next deliveries are loaded when a request ends, and that a load is worth its query.
-            let ahead = (AHEAD * at_once).saturating_sub(held);
+            // Enough that the next deliveries are loaded when a request ends, and that a load is worth its query. Others, which
+            // worker 1 has just committed, do not count, or those that wait longer would not be loaded beside them.
+            let ahead = (AHEAD * at_once).saturating_sub(lane.loaded.len());
             let room = room.min(ahead);
             (2 * ahead >= AHEAD * at_once).then_some(Planned { room, ..planned })
         }

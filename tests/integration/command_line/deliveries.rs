@@ -280,7 +280,8 @@ async fn resend_refuses_ambiguous_arguments(app: &TestApp) {
 
 #[apply(test)]
 async fn resend_works_without_a_broker(app: &TestApp) {
-    app.run(&[]).await;
+    // Without the role that could take the operation from the command.
+    app.run(&["upsert", "webhook"]).await;
     app.broker.publish(&Event::lead("Ada").email("a@x.example").webhook(&app.receiver.url("/ok"))).await;
     app.wait_for_deliveries("delivered", 1).await;
     let id = id(&only(list(app, &[]).await));

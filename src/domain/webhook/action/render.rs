@@ -25,7 +25,7 @@ pub fn render(
     variables: &Variables<'_>,
     default_body: &[u8],
 ) -> Result<WebhookRequest, WebhookInvalid> {
-    let url = action.url.as_ref().map_err(Clone::clone)?.render(variables)?;
+    let url = action.url.as_ref().map_err(Clone::clone)?.render(action.method, variables)?;
     let templates = action.headers.as_ref().map_err(Clone::clone)?;
     let mut headers = Vec::with_capacity(templates.len() + 1);
     let mut room = MAX_HEADERS;

@@ -11,7 +11,7 @@ use url::Url;
 use crate::domain::{
     value::text::shortened,
     webhook::{
-        request::{MAX_URL, WebhookInvalid},
+        request::{MAX_URL, Method, WebhookInvalid},
         template::{Piece, Template},
         variables::Variables,
     },
@@ -75,7 +75,11 @@ impl UrlTemplate {
         &self.endpoint
     }
 
-    pub(in crate::domain) fn render(&self, variables: &Variables<'_>) -> Result<String, WebhookInvalid> {
+    pub(in crate::domain) fn render(
+        &self,
+        method: Method,
+        variables: &Variables<'_>,
+    ) -> Result<String, WebhookInvalid> {
         let mut url = self.base.as_str().to_owned();
         for (index, segment) in self.segments.iter().enumerate() {
             if index > 0 {
@@ -83,9 +87,13 @@ impl UrlTemplate {
             }
             let start = url.len();
             push(&mut url, segment, variables)?;
-            if segment.has_variables() && url.get(start..).is_none_or(changes_the_path) {
+            let changes = |segment: &str| {
+                // It would turn a contact into the whole collection.
+                changes_the_path(segment) || (segment.is_empty() && method == Method::Delete)
+            };
+            if segment.has_variables() && url.get(start..).is_none_or(changes) {
                 return Err(WebhookInvalid::new(
-                    "a segment of the url's path would be empty, \".\" or \"..\" with the values of this event",
+                    "a segment of the url's path would be \".\", \"..\", or empty in a DELETE, with the values of this event",
                 ));
             }
         }
@@ -155,8 +163,8 @@ pub(super) fn percent_encode(out: &mut String, text: &str) {
 }
 
 /// Whether a segment would change the path: `.` and `..`, percent-encoded or not, are resolved by URL
-/// parsers, and an empty segment would turn `/contacts/$id` into the whole collection.
+/// parsers.
 fn changes_the_path(segment: &str) -> bool {
     let dots = segment.to_ascii_lowercase().replace("%2e", ".");
-    matches!(dots.as_str(), "" | "." | "..")
+    matches!(dots.as_str(), "." | "..")
 }

@@ -48,7 +48,7 @@ fn variables_of_other_tools_get_a_warning() {
             (json!({"body": {"a": ["x", {"b/c": format!("Lead {written}!")}]}}), "/body/a/1/b~1c"),
             (json!({"body": format!("Lead {written}")}), "/body"),
             (json!({"headers": [{"key": "x-lead", "value": written}]}), "/headers/0/value"),
-            (json!({"url": format!("https://h.example/$name?mail=$email&of={written}")}), "/url"),
+            (json!({"url": format!("https://h.example/lead-$name?mail=$email&of={written}")}), "/url"),
         ] {
             let found = webhook_warnings(&members);
             let is_there = |(at, message): &(String, String)| at == place && message.ends_with(instead);
@@ -64,4 +64,29 @@ fn variables_of_other_tools_get_a_warning() {
         assert_eq!(webhook_warnings(&json!({"body": {"text": fine}})), [], "{fine} ({source})");
     }
     assert_eq!(webhook_warnings(&json!({"body": "{{name}} {{name}} {{email}}"})).len(), 2);
+}
+
+#[test]
+fn segment_that_may_be_empty_gets_a_warning() {
+    let webhook = |url: &str| {
+        let definition = json!({
+            "name": "t",
+            "parameters": {
+                "properties": {"id": {"type": "string"}, "plan": {"type": "string"}}, "required": ["id"],
+            },
+            "actions": [
+                {"type": "CRM", "subtype": "UPSERT_CONTACT", "identity": "id", "name": "plan"},
+                {"type": "WEBHOOK", "url": url},
+            ],
+        });
+        findings(&definition.to_string())
+            .into_iter()
+            .filter(|(_, place, _)| place == "/actions/1/url")
+            .collect()
+    };
+    let found: Vec<_> = webhook("https://h.example/$id/$plan?x=1");
+    assert!(found.len() == 1 && found[0].2.contains("without a value, $plan"), "{found:?}");
+    for url in ["https://h.example/$id/x", "https://h.example/x-$plan", "https://h.example/?p=/$plan"] {
+        assert_eq!(webhook(url), [], "{url}");
+    }
 }

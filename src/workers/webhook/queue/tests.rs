@@ -65,7 +65,9 @@ fn company_is_congested_by_what_it_has_and_sends_at_once() {
     let mut queue = Queue::new(100, 1000, usize::MAX / 8);
     let (fast, slow) = (lane("acme", 1), lane("acme", 2));
     assert!(!queue.is_congested(&fast, 2_000, |_| true), "it would never have room");
-    push(&mut queue, &fast, "a", 400);
+    push(&mut queue, &fast, "a", 249);
+    assert!(!queue.is_congested(&fast, 2_000, |_| true), "batches are taken that have no owner");
+    push(&mut queue, &fast, "a", 151);
     assert_eq!(queue.room(&fast), 100);
     assert!(queue.is_congested(&fast, 101, |_| true));
     assert!(!queue.is_congested(&fast, 100, |_| true));

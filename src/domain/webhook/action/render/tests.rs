@@ -296,12 +296,10 @@ fn invalid_urls_are_rejected_without_quoting_values() {
     check("https://h.example/$nobody", "unknown variable $nobody in the url");
     check("https://h.example/?x=$contact.identity", "unknown variable $contact.identity in the url");
     check("https://h.example/$names", "unknown variable $names in the url");
-    check("https://h.example/$dots/x", "would be empty, \".\" or \"..\"");
-    check("https://h.example/$dot$dot/x", "would be empty");
-    check("https://h.example/.$dot", "would be empty");
-    check("https://h.example/%2E$dot", "would be empty");
-    check("https://h.example/contacts/$empty", "would be empty");
-    check("https://h.example/contacts/$contact.phone", "would be empty");
+    check("https://h.example/$dots/x", "would be \".\", \"..\"");
+    check("https://h.example/$dot$dot/x", "would be \".\"");
+    check("https://h.example/.$dot", "would be \".\"");
+    check("https://h.example/%2E$dot", "would be \".\"");
     check("https://$name/", "variable in its host");
     check("$name", "must begin with https://");
     check(&format!("https://h.example/{}", "x".repeat(MAX_URL)), "longer than");

@@ -57,6 +57,8 @@ fn parameter_that_was_not_given_is_no_text_elsewhere() {
         ("https://h.example/x?plan=$interest", "https://h.example/x?plan=", "RFC 3986, 3.4"),
         ("https://h.example/x?plan=$interest&age=$age", "https://h.example/x?plan=&age=36", "RFC 3986, 3.4"),
         ("https://h.example/x-$interest/y", "https://h.example/x-/y", "RFC 3986, 3.3: within a segment"),
+        ("https://h.example/x/$interest/y", "https://h.example/x//y", "RFC 3986, 3.3: an empty segment"),
+        ("https://h.example/$interest", "https://h.example/", "as above: the last one"),
         ("https://h.example/x#$interest", "https://h.example/x#", "RFC 3986, 3.5"),
     ] {
         for request in requests(&json!({"url": url})) {
@@ -67,8 +69,8 @@ fn parameter_that_was_not_given_is_no_text_elsewhere() {
         assert_eq!(header(&request.unwrap(), "x-plan"), Some(""));
     }
     // It would turn a contact into the whole collection.
-    for request in requests(&json!({"url": "https://h.example/contacts/$interest"})) {
-        assert!(request.unwrap_err().to_string().contains("would be empty"));
+    for request in requests(&json!({"url": "https://h.example/contacts/$interest", "method": "DELETE"})) {
+        assert!(request.unwrap_err().to_string().contains("empty in a DELETE"));
     }
 }
 
