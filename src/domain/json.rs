@@ -117,7 +117,9 @@ fn object_of(text: &str, sizes: Sizes) -> Result<Map<String, Value>, BadJson> {
     let parse = |text: &str| Notes { sizes, ..Notes::default() }.object(text);
     let parsed = parse(text);
     match &parsed {
-        Err(BadJson { defect: Defect::Syntax { .. }, .. }) => paired(text).map_or(parsed, |text| parse(&text)),
+        Err(BadJson { defect: Defect::Syntax { .. }, .. }) => {
+            paired(text).map_or(parsed, |text| parse(&text))
+        }
         _ => parsed,
     }
 }

@@ -189,7 +189,8 @@ fn shapes(definition: &Value) -> Vec<Warning> {
             .push(("/description".to_owned(), "this is no text, and is ignored; write a text".to_owned()));
     }
     let is_text = |value: &Value| value.as_str().is_some_and(|text| !text.trim().is_empty());
-    let texts = ["parameters", "action", "actions"].into_iter().filter(|name| member(name).is_some_and(is_text));
+    let texts =
+        ["parameters", "action", "actions"].into_iter().filter(|name| member(name).is_some_and(is_text));
     let actions = member("actions").and_then(Value::as_array).into_iter().flatten().enumerate();
     let in_list = actions.filter(|(_, action)| is_text(action)).map(|(index, _)| format!("/actions/{index}"));
     for place in texts.map(|name| format!("/{name}")).chain(in_list) {

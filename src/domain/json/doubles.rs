@@ -34,7 +34,8 @@ pub(super) fn next_token(text: &str) -> Option<(&str, &str, &str)> {
     let is_part = |c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.' | 'e' | 'E');
     let (before, token) = text.split_at(text.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit())?);
     let number_end = || token.find(|c| !is_part(c)).unwrap_or(token.len());
-    let (token, after) = token.split_at(if token.starts_with('"') { end_of_text(token) } else { number_end() });
+    let (token, after) =
+        token.split_at(if token.starts_with('"') { end_of_text(token) } else { number_end() });
     Some((before, token, after))
 }
 

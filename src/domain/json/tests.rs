@@ -52,7 +52,8 @@ fn the_member_with_the_defect_is_named() {
 
 #[test]
 fn nul_characters_are_dropped_and_halves_of_pairs_replaced() {
-    let text = r#"{"a\u0000": ["x\u0000y", {"\u0000b": "\u0000"}], "\ud83d": "Ana \ud83d", "c": "\ud83d\ude00"}"#;
+    let text =
+        r#"{"a\u0000": ["x\u0000y", {"\u0000b": "\u0000"}], "\ud83d": "Ana \ud83d", "c": "\ud83d\ude00"}"#;
     let expected = json!({"a": ["xy", {"b": ""}], "\u{fffd}": "Ana \u{fffd}", "c": "😀"});
     assert_eq!(Value::Object(object(text).unwrap()), expected);
     assert_eq!(Value::Object(object_with("x", text).unwrap()), expected);

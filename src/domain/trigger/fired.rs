@@ -292,8 +292,10 @@ impl EventData<'_> {
         let session = self.session.map(|ObjectOrEmptyList(session)| session).unwrap_or_default();
         let images = self.images.map(|ListOrEmptyObject(images)| images).unwrap_or_default();
         let images = images.iter().filter_map(|image| json::text(image.get()));
-        let (client_data, client_digits) =
-            self.client_data.map_or_else(|| Ok(Default::default()), values::client_data).map_err(with_trigger)?;
+        let (client_data, client_digits) = self
+            .client_data
+            .map_or_else(|| Ok(Default::default()), values::client_data)
+            .map_err(with_trigger)?;
         let (arguments, digits) = values::arguments(self.arguments, &triggers).map_err(with_trigger)?;
         Ok(TriggerFired {
             assistant_id: checked_id(assistant.id, "data.assistant.id").map_err(with_trigger)?,
@@ -319,8 +321,8 @@ impl EventData<'_> {
         let (first, mut size) = cache.parse(&spelling::unwrapped(self.trigger.get()));
         let first = first.map_err(|bad| bad_trigger("data.trigger", &bad))?;
         let with_trigger = |fault: Fault| Fault { trigger: Some(first.name().to_owned()), ..fault };
-        let ListOrEmptyObject::<&RawValue>(next) = serde_json::from_str(&next)
-            .map_err(|_| with_trigger(invalid("`data.next` must be a list")))?;
+        let ListOrEmptyObject::<&RawValue>(next) =
+            serde_json::from_str(&next).map_err(|_| with_trigger(invalid("`data.next` must be a list")))?;
         if next.len() > MAX_NEXT {
             return Err(with_trigger(invalid(format!("`data.next` has more than {MAX_NEXT} triggers"))));
         }

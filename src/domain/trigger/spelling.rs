@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use base64::{
     Engine as _,
     alphabet::STANDARD,
-    engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig},
     engine::DecodePaddingMode,
+    engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig},
 };
 use serde_json::{Value, value::RawValue};
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
@@ -258,7 +258,11 @@ mod tests {
                 Some(r#"{"data":{}}"#),
                 "Go: a member without omitempty",
             ),
-            (r#"{"data_base64": "eyJhIjoiw7_Dv8O_PyJ9"}"#, Some(r#"{"data":{"a":"ÿÿÿ?"}}"#), "RFC 4648, 5: for URLs"),
+            (
+                r#"{"data_base64": "eyJhIjoiw7_Dv8O_PyJ9"}"#,
+                Some(r#"{"data":{"a":"ÿÿÿ?"}}"#),
+                "RFC 4648, 5: for URLs",
+            ),
             (r#"{"data_base64": "e30"}"#, Some(r#"{"data":{}}"#), "as above: without padding"),
             (
                 r#"{"data": "{\"a\": \"\ud83d\"}"}"#,

@@ -99,10 +99,18 @@ impl<'a> Variables<'a> {
         }
         let given = |(values, digits): (&'a Map<String, serde_json::Value>, &'a Digits)| {
             let value = values.get(name)?;
-            Some(digits.get(name).filter(|_| value.is_number()).map_or(Value::Json(value), |digits| Value::Digits(digits)))
+            Some(
+                digits
+                    .get(name)
+                    .filter(|_| value.is_number())
+                    .map_or(Value::Json(value), |digits| Value::Digits(digits)),
+            )
         };
-        let argument = given(self.arguments).filter(|value| !matches!(value, Value::Json(serde_json::Value::Null)));
-        argument.or_else(|| given(self.client_data)).or_else(|| self.declared.declares(name).then_some(Value::Nothing))
+        let argument =
+            given(self.arguments).filter(|value| !matches!(value, Value::Json(serde_json::Value::Null)));
+        argument
+            .or_else(|| given(self.client_data))
+            .or_else(|| self.declared.declares(name).then_some(Value::Nothing))
     }
 }
 

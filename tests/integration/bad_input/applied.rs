@@ -60,7 +60,8 @@ async fn halves_of_surrogate_pairs_cost_no_event(app: &TestApp) {
     publish(app, &marked("b2@x.example").argument("x HALF", 1), "HALF", r"\udc00").await;
     let data = marked("b3@x.example").with("/data/clientData", json!({"HALF": "HALF"}));
     publish(app, &data, "HALF", r"\uD83D").await;
-    publish(app, &marked("b4@x.example").with("/data/trigger/description", "HALF".into()), "HALF", r"\ud83d").await;
+    publish(app, &marked("b4@x.example").with("/data/trigger/description", "HALF".into()), "HALF", r"\ud83d")
+        .await;
     publish(app, &marked("b5@x.example").with("/data/images", json!(["HALF"])), "HALF", r"\ud83d").await;
     let arguments = marked("b6@x.example").value("/data/arguments").to_string();
     let text = lead(app, "none").with("/data/arguments", arguments.into());
@@ -81,7 +82,10 @@ async fn half_a_surrogate_pair_in_an_id_is_undecodable(app: &TestApp) {
     }
     app.count_becomes("SELECT sum(attempts)::bigint FROM dead_letters", 3).await;
     let dead = app.dead_letters().await;
-    assert!(dead.iter().all(|dead| dead.reason == "undecodable" && dead.body.windows(6).any(|part| part == br"\ud83d")));
+    assert!(
+        dead.iter()
+            .all(|dead| dead.reason == "undecodable" && dead.body.windows(6).any(|part| part == br"\ud83d"))
+    );
     assert_eq!(app.rows("contacts").await, 0);
 }
 
@@ -116,7 +120,9 @@ async fn numbers_beyond_64_bits_keep_their_digits(app: &TestApp) {
 
     let fields = lead(app, "d2@x.example").argument("name", 1).argument("x", 2);
     let body = String::from_utf8(fields.bytes()).unwrap();
-    let body = body.replace(r#""name":1"#, r#""name":12345678901234567890123"#).replace(r#""x":2"#, r#""x":1.5e300"#);
+    let body = body
+        .replace(r#""name":1"#, r#""name":12345678901234567890123"#)
+        .replace(r#""x":2"#, r#""x":1.5e300"#);
     app.broker.publish_bytes("trigger.fired", body.as_bytes(), BasicProperties::default()).await;
     app.wait_for_rows("contacts WHERE name = '12345678901234567890123'", 1).await;
 }

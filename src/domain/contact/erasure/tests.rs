@@ -83,7 +83,8 @@ fn emails_are_found_in_every_alphabet() {
         assert!(ada().is_mentioned(bytes), "{bytes:?}");
         assert!(ada().is_mentioned(STANDARD.encode(bytes).as_bytes()), "{bytes:?}");
     }
-    for text in ["ada=41analytical.example", "bada＠analytical.example", "o'neil@bÃ©cher.example", "a=", "=4"] {
+    for text in ["ada=41analytical.example", "bada＠analytical.example", "o'neil@bÃ©cher.example", "a=", "=4"]
+    {
         assert!(!ada().is_mentioned(text.as_bytes()), "{text}");
     }
 }

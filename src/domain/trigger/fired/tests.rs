@@ -268,9 +268,24 @@ fn numbers_that_cannot_be_represented_are_rejected() {
     let wide = |old: &str, new: &str| fault(event().to_string().replacen(old, new, 1));
     for (old, new, reason, expected) in [
         (r#""Ada Lovelace""#, "[1e400]", Reason::ArgumentsInvalid, "argument `name` contains a number that"),
-        (r#""arguments":{"#, r#""arguments":{"ada@b.example":1e999,"#, Reason::ArgumentsInvalid, "`data.arguments` contains a number"),
-        (r#""usr_999""#, "1e400", Reason::EventInvalid, "`data.clientData` contains a number that does not fit 64 bits"),
-        (r#""interpretResponse":false"#, r#""x":1e300"#, Reason::TriggerInvalid, "`data.trigger`: /x: contains a number that"),
+        (
+            r#""arguments":{"#,
+            r#""arguments":{"ada@b.example":1e999,"#,
+            Reason::ArgumentsInvalid,
+            "`data.arguments` contains a number",
+        ),
+        (
+            r#""usr_999""#,
+            "1e400",
+            Reason::EventInvalid,
+            "`data.clientData` contains a number that does not fit 64 bits",
+        ),
+        (
+            r#""interpretResponse":false"#,
+            r#""x":1e300"#,
+            Reason::TriggerInvalid,
+            "`data.trigger`: /x: contains a number that",
+        ),
         ("false", "18446744073709551616", Reason::TriggerInvalid, "`data.trigger`"),
     ] {
         let found = wide(old, new);
@@ -295,7 +310,8 @@ fn nul_characters_and_wide_numbers_cost_no_event() {
         let fired = read(with(event(), pointer, value).to_string().as_bytes()).unwrap();
         assert_eq!(fired.first_trigger(), "register_qualified_lead", "{pointer}");
         assert_eq!(fired.arguments["name"], "Ada Lovelace", "{pointer}");
-        let values = [&fired.arguments, &fired.client_data].map(|values| Value::Object(values.clone()).to_string());
+        let values =
+            [&fired.arguments, &fired.client_data].map(|values| Value::Object(values.clone()).to_string());
         assert!(!values.concat().contains("\\u0000") && !fired.images.concat().contains('\0'), "{pointer}");
     }
 }

@@ -126,12 +126,7 @@ const OF_TEXTS: &[(&str, &str, Same, &str)] = &[
         "ECMA-262, 25.5.2.3: half of an emoji in a text",
     ),
     ("/data/arguments", r#"{"name": "Ada", "x": "\ud83d"}"#, ada, "as above: in an object"),
-    (
-        "/data/next",
-        r#""[]""#,
-        one_trigger,
-        "PostgreSQL: a column of texts",
-    ),
+    ("/data/next", r#""[]""#, one_trigger, "PostgreSQL: a column of texts"),
     (
         "/data/arguments",
         r#""\"{\\\"name\\\": \\\"Ada\\\"}\"""#,
