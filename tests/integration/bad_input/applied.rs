@@ -75,7 +75,7 @@ async fn halves_of_surrogate_pairs_cost_no_event(app: &TestApp) {
 
 /// An id says who an event is, so none is guessed.
 #[apply(test)]
-async fn half_a_surrogate_pair_in_an_id_is_undecodable(app: &TestApp) {
+async fn half_a_surrogate_pair_in_an_id_is_refused(app: &TestApp) {
     app.run(&[]).await;
     for (pointer, value) in [("/id", "HALF"), ("/source", "/HALF"), ("/data/company/id", "HALF")] {
         publish(app, &lead(app, "c@x.example").with(pointer, value.into()), "HALF", r"\ud83d").await;
@@ -84,7 +84,7 @@ async fn half_a_surrogate_pair_in_an_id_is_undecodable(app: &TestApp) {
     let dead = app.dead_letters().await;
     assert!(
         dead.iter()
-            .all(|dead| dead.reason == "undecodable" && dead.body.windows(6).any(|part| part == br"\ud83d"))
+            .all(|dead| dead.reason == "event_invalid" && dead.body.windows(6).any(|part| part == br"\ud83d"))
     );
     assert_eq!(app.rows("contacts").await, 0);
 }
