@@ -4,6 +4,7 @@
 pub mod backoff;
 pub mod component;
 mod consumption;
+mod dead_letter;
 pub mod dead_letter_collector;
 pub mod maintenance;
 pub mod operations;

@@ -156,6 +156,14 @@ impl Params {
         if values.is_empty() { Ok(value) } else { Err(Problem::invalid(name, "give it once")) }
     }
 
+    /// The value of `name`; an absent one is an empty text.
+    ///
+    /// # Errors
+    /// When it is given twice.
+    pub(super) fn text(&mut self, name: &'static str) -> Result<String, Problem> {
+        Ok(self.one(name)?.unwrap_or_default())
+    }
+
     /// The value of `name`, parsed.
     ///
     /// # Errors

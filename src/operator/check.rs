@@ -22,6 +22,7 @@ use crate::{
 use webhook::Webhook;
 
 mod no_values;
+mod suggested;
 mod values;
 mod webhook;
 

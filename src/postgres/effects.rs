@@ -4,6 +4,9 @@
 //! A row with an owner belongs to that process, which works on it from memory. Any process may take a row without an
 //! owner once it is due. Only the owner deletes a row or puts it back, so a process that lost a row cannot disturb
 //! its next owner. Anybody may remove parts that are done.
+//!
+//! Parts are packed as `MessagePack` with field names, so that during an upgrade older and newer processes can read each
+//! other's rows: unknown fields are ignored, and a new field must be optional.
 
 pub mod events;
 pub mod requests;
@@ -11,8 +14,9 @@ pub mod search;
 mod settle;
 pub mod unowned;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
+use serde::{Deserialize, Serialize};
 pub use settle::{delete, lock, postpone, put_back};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -71,6 +75,18 @@ pub trait Part: Sized {
     fn unpack(company: &str, body: &[u8]) -> Result<Vec<Self>, sqlx::Error>;
 }
 
+/// The parts that one transaction committed for one company, as a process works on them: one row.
+pub trait Group {
+    /// What they are.
+    type Part: Part;
+
+    /// The key of the row.
+    fn key(&self) -> &EffectsKey;
+
+    /// The parts.
+    fn parts(&self) -> &[Self::Part];
+}
+
 /// A row to insert.
 pub struct NewEffects {
     /// Its key.
@@ -90,6 +106,17 @@ impl NewEffects {
     /// Those of [`Part::pack`].
     pub fn of<P: Part>(key: EffectsKey, owner: Option<Uuid>, parts: &[P]) -> Result<Self, sqlx::Error> {
         Ok(Self { key, owner, items: parts.len(), body: P::pack(parts)? })
+    }
+
+    /// The rows of `groups`.
+    ///
+    /// # Errors
+    /// Those of [`Part::pack`].
+    pub fn of_groups<'a, G: Group + 'a>(
+        groups: impl IntoIterator<Item = &'a G>,
+        owner: Option<Uuid>,
+    ) -> Result<Vec<Self>, sqlx::Error> {
+        groups.into_iter().map(|group| Self::of(group.key().clone(), owner, group.parts())).collect()
     }
 }
 
@@ -303,6 +330,32 @@ impl<'a> Keys<'a> {
             kinds: keys.iter().map(|key| key.kind.name()).collect(),
         }
     }
+}
+
+/// The parts of one transaction by company.
+fn by_company<P>(parts: Vec<P>, company: impl Fn(&P) -> &str) -> BTreeMap<String, Vec<P>> {
+    let mut grouped: BTreeMap<String, Vec<P>> = BTreeMap::new();
+    for part in parts {
+        match grouped.get_mut(company(&part)) {
+            Some(parts) => parts.push(part),
+            None => {
+                grouped.insert(company(&part).to_owned(), vec![part]);
+            }
+        }
+    }
+    grouped
+}
+
+/// The body of a row with these parts, each as it is stored.
+fn packed(parts: impl Iterator<Item = impl Serialize>) -> Result<Vec<u8>, sqlx::Error> {
+    let parts: Vec<_> = parts.collect();
+    rmp_serde::to_vec_named(&parts).map_err(|error| sqlx::Error::Encode(error.into()))
+}
+
+/// The parts of a row with this body, each made by `part` from what is stored of it.
+fn unpacked<'a, S: Deserialize<'a>, P>(body: &'a [u8], part: impl Fn(S) -> P) -> Result<Vec<P>, sqlx::Error> {
+    let stored: Vec<S> = rmp_serde::from_slice(body).map_err(|error| sqlx::Error::Decode(error.into()))?;
+    Ok(stored.into_iter().map(part).collect())
 }
 
 pub(super) fn count(items: usize) -> i32 {

@@ -316,7 +316,7 @@ impl Collection<'_> {
 /// How long a transaction waits for locks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Patience {
-    /// As long as anybody.
+    /// As long as other transactions do.
     Patient,
     /// A tenth of a second, and not at all for the open dead letters that messages have already: those stay as they are.
     Brief,

@@ -1,8 +1,7 @@
-//! Publishes committed events: those of this process at once, and in a sweep those that no process owns. These are
-//! what commands committed, what ended processes left, what found no room in memory, and what could not be published
-//! before.
+//! Publishes committed events: those of this process at once, and in a sweep those that no process owns. The latter were
+//! committed by commands, left by dead processes, found no room in memory, or could not be published before.
 //!
-//! A row goes only after the broker has confirmed its events, so each event is published at least once, and always
+//! A row is deleted only after the broker has confirmed its events, so each event is published at least once, and always
 //! with the same id. Each message is settled by itself. One that a queue refuses or does not confirm is put back alone
 //! and tried ever more rarely, so it costs the other subscribers few duplicates, and nobody waits for it.
 
@@ -58,7 +57,7 @@ use crate::{
 /// Maximum number of messages that are taken and sent at once. One row always fits.
 const PORTION: usize = 500;
 
-/// What `/readyz` reports then.
+/// What `/readyz` reports while the broker confirms nothing because it blocks publishers.
 const BLOCKED: &str =
     "the broker did not confirm in time: it blocks publishers, being short of memory or disk";
 
@@ -74,11 +73,11 @@ pub struct OutboxRelay {
     presence: Presence,
     health: Health,
     flight: Flight,
-    unsent: Unsent,
+    unsent: VecDeque<Unsent>,
     retries: Retries,
     trouble: Trouble,
     answers: Answers,
-    /// What is not stored yet about its rows.
+    /// The outcomes of rows that are not stored yet.
     settlement: Settlement,
     troubles: Troubles,
     measures: Measures,
@@ -108,7 +107,7 @@ impl OutboxRelay {
             presence,
             health,
             flight: Flight::default(),
-            unsent: Unsent::default(),
+            unsent: VecDeque::new(),
             retries: Retries::default(),
             trouble: Trouble::default(),
             settlement: Settlement::default(),
@@ -151,7 +150,7 @@ impl OutboxRelay {
         published
     }
 
-    /// Nothing is in flight any more.
+    /// Ends everything in flight, because a connection is lost.
     fn lose(&mut self, broker: Broker, lost: &Lost) {
         let (given_up, open, trouble) = broker.end(lost);
         self.trouble = trouble;
@@ -160,10 +159,7 @@ impl OutboxRelay {
             self.flight.suspect();
         }
         self.end(open);
-        for (_, name, _) in std::mem::take(&mut self.unsent) {
-            if name.is_retry {
-                self.retries.end(false);
-            }
+        for Unsent { name, .. } in std::mem::take(&mut self.unsent) {
             self.finish(name, End::Unsent);
         }
     }
@@ -179,10 +175,10 @@ impl OutboxRelay {
         // What waited for this connection has arrived by the first tick.
         let lease = self.settings.outbox.lease;
         let mut recollection = interval_at(Instant::now() + lease, lease);
-        let mut has_ended = false;
+        let mut workers_ended = false;
         // What workers have handed over meanwhile goes before what was left.
         let mut held_up = self.waiting.len() + self.committed.len();
-        while !(has_ended && self.flight.is_empty()) {
+        while !(workers_ended && self.flight.is_empty()) {
             let given_up = broker.tend();
             if !given_up.is_empty() {
                 self.note(given_up, backoff).await;
@@ -203,12 +199,12 @@ impl OutboxRelay {
                     }
                     outcomes => self.note(outcomes, backoff).await,
                 },
-                committed = next(&mut self.waiting, &mut self.committed), if has_room && !has_ended => match committed {
+                committed = next(&mut self.waiting, &mut self.committed), if has_room && !workers_ended => match committed {
                     Some(committed) => {
                         let rows = self.hand_over(broker, committed);
                         held_up = held_up.saturating_sub(rows);
                     }
-                    None => has_ended = true,
+                    None => workers_ended = true,
                 },
                 _ = sweep.tick(), if may_sweep => self.sweep(&broker.exchange, &mut sweep).await,
                 _ = recollection.tick(), if !stop.is_cancelled() => self.release_forgotten().await,
@@ -239,7 +235,7 @@ impl OutboxRelay {
             rows.push(more);
         }
         let taken = rows.len();
-        // If the process stood still, another one may have taken them over, and an erasure may have removed them.
+        // If the process was suspended, another one may have taken them over, and an erasure may have removed them.
         let owner = self.presence.owner();
         let (own, others): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|Handed(row, _)| owner.is_some() && row.owner == owner);
@@ -270,7 +266,7 @@ impl OutboxRelay {
         }
     }
 
-    /// The end of messages.
+    /// Counts the outcomes of messages, and ends their events.
     fn end(&mut self, outcomes: Outcomes<Name>) {
         self.measures.known(&outcomes);
         for (mut name, outcome) in outcomes {
@@ -283,9 +279,6 @@ impl OutboxRelay {
                     End::Failed
                 }
             };
-            if name.is_retry {
-                self.retries.end(end == End::Published);
-            }
             self.finish(name, end);
         }
     }
@@ -309,6 +302,7 @@ impl OutboxRelay {
         }
     }
 
+    /// Runs a unit of work in the database. A failure is reported, and returns `None`.
     async fn unit<T>(
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,

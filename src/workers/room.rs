@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     metrics::{self, Metrics},
-    postgres::effects::{events::Committed, requests::Requests},
+    postgres::effects::{Group, NewEffects, events::Committed, requests::Requests},
 };
 
 /// The unit of room, in bytes.
@@ -109,10 +109,8 @@ impl<T: Bulk> HandOff<T> {
         (Self { room, sender }, receiver)
     }
 
-    /// Reserves room for rows that `owner` is about to commit. Rows that found none, and all without an owner, come
-    /// back second: they must be committed without an owner.
-    #[must_use]
-    pub fn reserve(&self, owner: Option<Uuid>, rows: Vec<T>) -> (Vec<Handed<T>>, Vec<T>) {
+    /// Reserves room for what `owner` is about to commit. What found none, and all without an owner, comes back second.
+    fn reserve(&self, owner: Option<Uuid>, rows: Vec<T>) -> (Vec<Handed<T>>, Vec<T>) {
         let (mut handed, mut left) = (Vec::with_capacity(rows.len()), Vec::new());
         for row in rows {
             match owner.and_then(|_| self.room.reserve(row.size())) {
@@ -130,6 +128,25 @@ impl<T: Bulk> HandOff<T> {
             let _ = self.sender.send(row);
         }
     }
+}
+
+/// Reserves room for groups that `owner` is about to commit. Returns those to hand over after the commit, and the rows of all
+/// to insert. The row of a group without room, or without `hand_off`, has no owner: any process takes it.
+///
+/// # Errors
+/// Never in practice: every group can be packed.
+pub fn reserve_rows<T: Bulk + Group>(
+    hand_off: Option<&HandOff<T>>,
+    owner: Option<Uuid>,
+    groups: Vec<T>,
+) -> Result<(Vec<Handed<T>>, Vec<NewEffects>), sqlx::Error> {
+    let (handed, left) = match hand_off {
+        Some(hand_off) => hand_off.reserve(owner, groups),
+        None => (Vec::new(), groups),
+    };
+    let mut rows = NewEffects::of_groups(handed.iter().map(|Handed(group, _)| group), owner)?;
+    rows.extend(NewEffects::of_groups(&left, None)?);
+    Ok((handed, rows))
 }
 
 impl Bulk for Committed {

@@ -108,14 +108,13 @@ pub(super) async fn search(
     caller: Caller,
     Form(mut form): Form,
 ) -> Result<Response, Problem> {
-    let mut field = |name| Ok::<_, Problem>(form.one(name)?.unwrap_or_default());
     let asked = Asked {
-        company: field("company")?,
-        phone: field("phone")?,
-        email: field("email")?,
-        name: field("name")?,
-        contact: field("contact")?,
-        before: field("before")?,
+        company: form.text("company")?,
+        phone: form.text("phone")?,
+        email: form.text("email")?,
+        name: form.text("name")?,
+        contact: form.text("contact")?,
+        before: form.text("before")?,
     };
     form.end()?;
     let shell = Shell::new(&caller, "/contacts", "Contacts");

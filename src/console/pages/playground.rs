@@ -111,12 +111,11 @@ pub(super) async fn preview(
     caller: Caller,
     Form(mut form): Form,
 ) -> Result<Response, Problem> {
-    let mut field = |name| Ok::<_, Problem>(form.one(name)?.unwrap_or_default());
     let asked = Asked {
-        definition: field("definition")?,
-        arguments: field("arguments")?,
-        client_data: field("client_data")?,
-        company: field("company")?,
+        definition: form.text("definition")?,
+        arguments: form.text("arguments")?,
+        client_data: form.text("client_data")?,
+        company: form.text("company")?,
     };
     form.end()?;
     let given = asked.clone();

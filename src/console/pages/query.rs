@@ -40,7 +40,7 @@ pub(super) struct Given(Vec<(&'static str, String)>);
 impl Given {
     /// Takes these parameters, each at most once.
     pub(super) fn take(params: &mut Params, names: &[&'static str]) -> Result<Self, Problem> {
-        let one = |name: &&'static str| Ok((*name, params.one(name)?.unwrap_or_default()));
+        let one = |name: &&'static str| Ok((*name, params.text(name)?));
         names.iter().map(one).collect::<Result<_, Problem>>().map(Self)
     }
 
@@ -111,7 +111,7 @@ pub(super) fn id(text: &str) -> Result<Uuid, Problem> {
 
 /// The object of a form that has no fields. Some objects have no company.
 pub(super) fn target(id: &str, mut params: Params, form: Params) -> Result<Key, Problem> {
-    let company = params.one("company")?.unwrap_or_default();
+    let company = params.text("company")?;
     // The form may be on a page that shows what was just done.
     params.one(DONE)?;
     params.end()?;

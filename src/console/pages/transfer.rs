@@ -95,8 +95,8 @@ pub(super) async fn import(
     caller: Caller,
     Form(mut form): Form,
 ) -> Result<Response, Problem> {
-    let lines = form.one("lines")?.unwrap_or_default();
-    let reason = form.one("reason")?.unwrap_or_default();
+    let lines = form.text("lines")?;
+    let reason = form.text("reason")?;
     form.one("preview")?;
     let is_done = form.one("import")?.is_some();
     form.end()?;
@@ -115,7 +115,7 @@ pub(super) async fn upload(
 ) -> Result<Response, Problem> {
     let is_done = query.one("preview")?.is_none();
     query.end()?;
-    let reason = fields.one("reason")?.unwrap_or_default();
+    let reason = fields.text("reason")?;
     fields.end()?;
     let found = put_back(shared, &caller, &reason, file, is_done).await?;
     render(&page(&caller, Asked { lines: String::new(), reason, is_file: true }, Some(found)))

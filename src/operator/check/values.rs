@@ -5,8 +5,8 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::{
-    Warning, escaped,
-    no_values::{shortened, texts},
+    Warning,
+    suggested::{self, shortened},
 };
 use crate::domain::{
     chain::{
@@ -14,10 +14,7 @@ use crate::domain::{
         rules::Rules,
     },
     contact::field::Field,
-    trigger::{
-        definition::{Action, Trigger},
-        mapping::Mapping,
-    },
+    trigger::definition::Trigger,
     value::{
         phone::Region,
         wrapping::{Kind, Unwrapped, unwrap},
@@ -26,26 +23,15 @@ use crate::domain::{
 
 /// The warnings about the parameters that fill fields, each with its place in the definition.
 pub(super) fn warnings(schema: &Value, trigger: &Trigger, region: Region, rules: &Rules) -> Vec<Warning> {
-    let mappings = trigger.actions().iter().filter_map(|action| match action {
-        Action::UpsertContact(mapping) => Some(mapping),
-        Action::Webhook(_) => None,
-    });
-    let mut warnings = Vec::new();
-    for (field, parameter) in mappings.flat_map(Mapping::iter) {
-        let Some(declared) = schema.get("properties").and_then(|properties| properties.get(parameter)) else {
-            continue;
-        };
-        let place = format!("/parameters/properties/{}", escaped(parameter));
-        let types = types(declared).into_iter().filter_map(|declared| of_type(field, declared));
-        warnings.extend(types.map(|message| (format!("{place}/type"), message)));
-        for (at, text) in texts(declared) {
-            let message = of_text(field, text.trim(), region, rules);
-            warnings.extend(message.map(|message| (format!("{place}/{at}"), message)));
-        }
-    }
-    warnings.sort_unstable();
-    warnings.dedup();
-    warnings
+    suggested::of_each(schema, trigger, |filling| {
+        let field = filling.field;
+        let types = types(filling.declared).into_iter().filter_map(|declared| of_type(field, declared));
+        let types = types.map(|message| (format!("{}/type", filling.place), message));
+        let texts = filling.texts().into_iter();
+        let texts =
+            texts.filter_map(|(place, text)| Some((place, of_text(field, text.trim(), region, rules)?)));
+        types.chain(texts).collect::<Vec<_>>()
+    })
 }
 
 fn types(schema: &Value) -> Vec<&str> {

@@ -1,16 +1,13 @@
 //! Events to publish: how they are packed, and the rows of one transaction.
-//!
-//! The format is `MessagePack` with field names, so that during an upgrade older and newer processes can read each
-//! other's rows: unknown fields are ignored, and a new field must be optional.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{EffectsKey, Kind, NewEffects, Part};
+use super::{EffectsKey, Group, Kind, NewEffects, Part, by_company, packed, unpacked};
 use crate::domain::{
     chain::outgoing::{OutgoingEvent, ReplyTo},
     trace_context::TraceContext,
@@ -41,7 +38,7 @@ pub async fn insert(
     events: Vec<OutgoingEvent>,
 ) -> Result<Vec<Committed>, sqlx::Error> {
     let committed = group(batch, owner, events);
-    super::insert(conn, &rows(&committed, owner)?).await?;
+    super::insert(conn, &NewEffects::of_groups(&committed, owner)?).await?;
     Ok(if owner.is_some() { committed } else { Vec::new() })
 }
 
@@ -56,29 +53,16 @@ pub fn group(batch: Uuid, owner: Option<Uuid>, events: Vec<OutgoingEvent>) -> Ve
     committed.collect()
 }
 
-/// The parts of one transaction by company.
-pub(super) fn by_company<P>(parts: Vec<P>, company: impl Fn(&P) -> &str) -> BTreeMap<String, Vec<P>> {
-    let mut grouped: BTreeMap<String, Vec<P>> = BTreeMap::new();
-    for part in parts {
-        match grouped.get_mut(company(&part)) {
-            Some(parts) => parts.push(part),
-            None => {
-                grouped.insert(company(&part).to_owned(), vec![part]);
-            }
-        }
-    }
-    grouped
-}
+impl Group for Committed {
+    type Part = OutgoingEvent;
 
-/// Their rows.
-///
-/// # Errors
-/// Those of [`Part::pack`].
-pub fn rows<'a>(
-    committed: impl IntoIterator<Item = &'a Committed>,
-    owner: Option<Uuid>,
-) -> Result<Vec<NewEffects>, sqlx::Error> {
-    committed.into_iter().map(|one| NewEffects::of(one.key.clone(), owner, &one.events)).collect()
+    fn key(&self) -> &EffectsKey {
+        &self.key
+    }
+
+    fn parts(&self) -> &[OutgoingEvent] {
+        &self.events
+    }
 }
 
 impl Part for OutgoingEvent {
@@ -89,14 +73,11 @@ impl Part for OutgoingEvent {
     }
 
     fn pack(parts: &[Self]) -> Result<Vec<u8>, sqlx::Error> {
-        let packed: Vec<Packed<'_>> = parts.iter().map(Packed::of).collect();
-        rmp_serde::to_vec_named(&packed).map_err(|error| sqlx::Error::Encode(error.into()))
+        packed(parts.iter().map(Packed::of))
     }
 
     fn unpack(company: &str, body: &[u8]) -> Result<Vec<Self>, sqlx::Error> {
-        let packed: Vec<Packed<'_>> =
-            rmp_serde::from_slice(body).map_err(|error| sqlx::Error::Decode(error.into()))?;
-        Ok(packed.into_iter().map(|event| event.unpacked(company)).collect())
+        unpacked(body, |event: Packed<'_>| event.unpacked(company))
     }
 }
 

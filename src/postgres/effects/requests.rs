@@ -1,4 +1,4 @@
-//! Webhooks to send: how they are packed, and the rows of one transaction. See `events` for the format.
+//! Webhooks to send: how they are packed, and the rows of one transaction.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use tracing::error;
 use uuid::Uuid;
 
-use super::{EffectsKey, Keys, Kind, NewEffects, Part};
+use super::{EffectsKey, Group, Keys, Kind, Part, by_company, packed, unpacked};
 use crate::{
     domain::{
         contact::ContactId,
@@ -55,7 +55,7 @@ impl Requests {
 #[must_use]
 pub fn group(batch: Uuid, owner: Option<Uuid>, deliveries: Vec<Delivery>) -> Vec<Requests> {
     let mut batches = Vec::new();
-    for (company, deliveries) in super::events::by_company(deliveries, |delivery| &delivery.key.company) {
+    for (company, deliveries) in by_company(deliveries, |delivery| &delivery.key.company) {
         let (mut portion, mut size, mut batch) = (Vec::new(), 0, batch);
         for delivery in deliveries {
             let more = delivery.request.size();
@@ -76,15 +76,16 @@ fn requests(company: &str, batch: Uuid, owner: Option<Uuid>, deliveries: Vec<Del
     Requests::new(key, owner, deliveries, Instant::now())
 }
 
-/// Their rows.
-///
-/// # Errors
-/// Those of [`Part::pack`].
-pub fn rows<'a>(
-    requests: impl IntoIterator<Item = &'a Requests>,
-    owner: Option<Uuid>,
-) -> Result<Vec<NewEffects>, sqlx::Error> {
-    requests.into_iter().map(|one| NewEffects::of(one.key.clone(), owner, &one.deliveries)).collect()
+impl Group for Requests {
+    type Part = Delivery;
+
+    fn key(&self) -> &EffectsKey {
+        &self.key
+    }
+
+    fn parts(&self) -> &[Delivery] {
+        &self.deliveries
+    }
 }
 
 /// What a process knows of a row that it has taken.
@@ -146,13 +147,12 @@ struct Kept {
     deliveries: HashSet<Uuid>,
     /// Rows that cannot be read. All that was sent of them is recorded: an error would repeat with every retry, and no
     /// outcome of any webhook could be recorded.
-    unreadable: HashSet<(String, Uuid)>,
+    unreadable: HashSet<EffectsKey>,
 }
 
 impl Kept {
     fn has(&self, key: &EffectsKey, id: &Uuid) -> bool {
-        self.deliveries.contains(id)
-            || self.unreadable.iter().any(|(company, batch)| *batch == key.batch && *company == key.company)
+        self.deliveries.contains(id) || self.unreadable.contains(key)
     }
 }
 
@@ -176,7 +176,7 @@ async fn kept(conn: &mut PgConnection, keys: &[&EffectsKey]) -> Result<Kept, sql
                 company.id = row.company_id,
                 "could not read batch {batch}; what was sent of it is recorded"
             );
-            kept.unreadable.insert((row.company_id, batch));
+            kept.unreadable.insert(EffectsKey { company: row.company_id, batch, kind: Kind::Send });
         }
     }
     Ok(kept)
@@ -190,14 +190,11 @@ impl Part for Delivery {
     }
 
     fn pack(parts: &[Self]) -> Result<Vec<u8>, sqlx::Error> {
-        let packed: Vec<Packed<'_>> = parts.iter().map(Packed::of).collect();
-        rmp_serde::to_vec_named(&packed).map_err(|error| sqlx::Error::Encode(error.into()))
+        packed(parts.iter().map(Packed::of))
     }
 
     fn unpack(company: &str, body: &[u8]) -> Result<Vec<Self>, sqlx::Error> {
-        let packed: Vec<Packed<'_>> =
-            rmp_serde::from_slice(body).map_err(|error| sqlx::Error::Decode(error.into()))?;
-        Ok(packed.into_iter().map(|delivery| delivery.unpacked(company)).collect())
+        unpacked(body, |delivery: Packed<'_>| delivery.unpacked(company))
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
         trigger::fired,
     },
     postgres::dead_letters::NewDeadLetter,
+    workers::dead_letter,
 };
 
 /// The dead letter of a message.
@@ -32,38 +33,12 @@ pub(super) fn dead_letter(topology: &Topology, message: &Received) -> NewDeadLet
         _ => "the broker gave no reason",
     };
     let fault = Fault::new(Reason::Broker, text);
-    let known = match stage {
+    let fault = match stage {
         // Not decoded: it may be here because decoding it crashed the process.
         Stage::Upsert => fired::with_origin(&message.body, fault),
         Stage::Webhook => with_origin(fault, &message.body),
     };
-    let event_key = match stage {
-        Stage::Upsert => known.company.as_ref().and(known.event.as_ref()).map(EventRef::key),
-        Stage::Webhook => None,
-    };
-    NewDeadLetter {
-        company: known.company.map(|company| company.to_string()).unwrap_or_default(),
-        stage,
-        reason: known.reason,
-        message: known.message,
-        meaning: fired::meaning(&message.body),
-        body: message.body.clone(),
-        routing_key: message.routing_key.clone(),
-        properties: properties::to_text(&message.properties),
-        source: known.event.as_ref().map(|event| event.source().to_owned()),
-        event_id: known.event.as_ref().map(|event| event.id().to_owned()),
-        event_key,
-        trigger: known.trigger,
-        delivery_id: None,
-        endpoint_id: None,
-        attempts: 1,
-        replay_of: match stage {
-            Stage::Upsert => properties::replayed_dead_letter(&message.properties),
-            Stage::Webhook => None,
-        },
-        known_at: None,
-        is_blank: false,
-    }
+    dead_letter::of_message(message, stage, fault)
 }
 
 /// The dead letter with nothing but what is needed to replay it: the database rejects a value of the rest.

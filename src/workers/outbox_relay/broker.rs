@@ -9,7 +9,7 @@
 use std::{collections::VecDeque, future::pending, pin::Pin, time::Duration};
 
 use futures_util::future::select_all;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::{flight::Name, lost::Lost};
@@ -17,7 +17,7 @@ use crate::{
     amqp::{ConnectError, Message, Outcomes, Pipeline, PublishError, Publisher, Topology, Unpublished},
     settings,
     telemetry::chain,
-    workers::component::OUTBOX_RELAY,
+    workers::{backoff, component::OUTBOX_RELAY},
 };
 
 /// A message is held up by a queue if the broker has confirmed one that was sent so much later.
@@ -49,11 +49,17 @@ type Connecting = Pin<Box<dyn Future<Output = Result<Publisher, ConnectError>> +
 pub(super) struct Broker {
     settings: settings::Amqp,
     pipeline: Pipeline<Name>,
-    /// Those over which nothing more is sent, and when that ended, in this order.
-    retired: VecDeque<(Pipeline<Name>, Instant)>,
+    /// In the order in which they were retired.
+    retired: VecDeque<Retired>,
     next: Next,
     trouble: Trouble,
     pub(super) exchange: String,
+}
+
+/// A connection over which nothing more is sent.
+struct Retired {
+    pipeline: Pipeline<Name>,
+    since: Instant,
 }
 
 /// The connection that follows.
@@ -132,10 +138,8 @@ impl Broker {
     /// Changes to another connection if it is time. Returns the messages that were given up for that.
     pub(super) fn tend(&mut self) -> Outcomes<Name> {
         let now = Instant::now();
-        self.retired.retain(|(pipeline, _)| !pipeline.is_empty());
-        let pipelines =
-            std::iter::once(&self.pipeline).chain(self.retired.iter().map(|(pipeline, _)| pipeline));
-        if pipelines.filter_map(Pipeline::oldest).any(|oldest| oldest + PATIENCE <= now) {
+        self.retired.retain(|one| !one.pipeline.is_empty());
+        if self.pipelines().filter_map(Pipeline::oldest).any(|oldest| oldest + PATIENCE <= now) {
             self.trouble.goes_on(now);
         }
         if self.trouble.is_over(now) {
@@ -161,6 +165,11 @@ impl Broker {
         Vec::new()
     }
 
+    /// All connections that are open.
+    fn pipelines(&self) -> impl Iterator<Item = &Pipeline<Name>> {
+        std::iter::once(&self.pipeline).chain(self.retired.iter().map(|one| &one.pipeline))
+    }
+
     fn open_next(&mut self) {
         let settings = self.settings.clone();
         let connecting = async move { Publisher::connect(&settings, OUTBOX_RELAY).await };
@@ -171,16 +180,16 @@ impl Broker {
     fn change_to(&mut self, publisher: Publisher, now: Instant) -> Outcomes<Name> {
         let mut given_up = Vec::new();
         if self.retired.len() >= MAX_RETIRED {
-            if self.retired.front().is_none_or(|(_, since)| *since + PATIENCE > now) {
+            if self.retired.front().is_none_or(|longest| longest.since + PATIENCE > now) {
                 self.next = Next::Open(Box::new(publisher));
                 return given_up;
             }
-            given_up =
-                self.retired.pop_front().map(|(mut longest, _)| late(&mut longest)).unwrap_or_default();
+            let longest = self.retired.pop_front();
+            given_up = longest.map(|mut longest| late(&mut longest.pipeline)).unwrap_or_default();
         }
         let last = std::mem::replace(&mut self.pipeline, Pipeline::new(publisher));
         if !last.is_empty() {
-            self.retired.push_back((last, now));
+            self.retired.push_back(Retired { pipeline: last, since: now });
         }
         given_up
     }
@@ -196,7 +205,7 @@ impl Broker {
             Next::None(at) => *at,
             Next::Connecting(_) => None,
             Next::Open(_) if self.pipeline.used() < MAX_USED => None,
-            Next::Open(_) => self.retired.front().map(|(_, since)| *since + PATIENCE),
+            Next::Open(_) => self.retired.front().map(|longest| longest.since + PATIENCE),
         };
         doubt.into_iter().chain(change).min()
     }
@@ -206,12 +215,12 @@ impl Broker {
         let due = self.due();
         let Self { pipeline, retired, next, .. } = self;
         let of_retired = async {
-            let waits = retired.iter_mut().map(|(one, _)| {
+            let waits = retired.iter_mut().map(|Retired { pipeline, .. }| {
                 Box::pin(async move {
-                    match one.settled().await {
+                    match pipeline.settled().await {
                         Ok(outcomes) => outcomes,
-                        // Nobody knows what became of them, and the others need not end for it.
-                        Err(_) => late(one),
+                        // Nobody knows their outcome, and the other connections need not end for it.
+                        Err(_) => late(pipeline),
                     }
                 })
             });
@@ -221,12 +230,6 @@ impl Broker {
         let connected = async {
             let Next::Connecting(connecting) = next else { return pending().await };
             connecting.await
-        };
-        let is_due = async {
-            match due {
-                Some(due) => sleep_until(due).await,
-                None => pending().await,
-            }
         };
         tokio::select! {
             outcomes = pipeline.settled() => outcomes,
@@ -242,20 +245,19 @@ impl Broker {
                 };
                 Ok(Vec::new())
             }
-            () = is_due => Ok(Vec::new()),
+            () = backoff::until(due.map(Instant::into_std)) => Ok(Vec::new()),
         }
     }
 
     /// Counts the messages as late that a queue holds up, while others are confirmed. If the whole broker is slow, none is.
     pub(super) fn give_up_overtaken(&mut self) -> Outcomes<Name> {
-        let retired = || self.retired.iter().map(|(pipeline, _)| pipeline);
-        let answered = retired().chain([&self.pipeline]).filter_map(Pipeline::answered).max();
+        let answered = self.pipelines().filter_map(Pipeline::answered).max();
         let Some(until) = answered.and_then(|answered| answered.checked_sub(OVERTAKEN_BY)) else {
             return Vec::new();
         };
         let mut outcomes = self.pipeline.give_up(until);
-        for (pipeline, _) in &mut self.retired {
-            outcomes.extend(pipeline.give_up(until));
+        for retired in &mut self.retired {
+            outcomes.extend(retired.pipeline.give_up(until));
         }
         outcomes
     }
@@ -263,8 +265,8 @@ impl Broker {
     /// Ends all connections because one is lost. Returns the messages to give up, then those to send again at once.
     pub(super) fn end(mut self, lost: &Lost) -> (Outcomes<Name>, Outcomes<Name>, Trouble) {
         let mut given_up = Vec::new();
-        for (mut pipeline, _) in self.retired {
-            given_up.extend(late(&mut pipeline));
+        for mut retired in self.retired {
+            given_up.extend(late(&mut retired.pipeline));
         }
         if matches!(lost, Lost::Publish(PublishError::Timeout(_))) {
             let now = Instant::now();

@@ -7,7 +7,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::settlement::{Settlement, Unpublished};
+use super::settlement::{Leftover, Settlement};
 use crate::{amqp::Message, postgres::effects::EffectsKey, telemetry::traces::Span, workers::room::Reserved};
 
 /// Names a message in flight.
@@ -15,17 +15,34 @@ pub(super) struct Name {
     /// Its row, as [`Flight::add`] numbered it.
     pub(super) row: u64,
     pub(super) event: Uuid,
-    /// What is sent to the queue in its `reply_to` once its end is known, whatever that is.
+    /// The message for the queue in its `reply_to`, which is sent once the event has ended, however it did.
     pub(super) answer: Option<Message>,
-    /// A queue has not taken it before.
+    /// A queue did not take it the last time.
     pub(super) is_retry: bool,
     /// When it was sent.
     pub(super) sent_at: Instant,
     pub(super) span: Option<Span>,
 }
 
-/// Messages of rows in flight that are not sent, each with the process as which its row is owned.
-pub(super) type Unsent = VecDeque<(Option<Uuid>, Name, Message)>;
+/// A message of a row in flight that is not sent.
+pub(super) struct Unsent {
+    pub(super) name: Name,
+    pub(super) message: Message,
+    /// The id under which this process owns its row.
+    pub(super) owner: Option<Uuid>,
+}
+
+/// A row that goes into flight.
+pub(super) struct Departing<E> {
+    pub(super) key: EffectsKey,
+    /// The ids of its events.
+    pub(super) events: E,
+    /// The size of its body, in bytes.
+    pub(super) size: usize,
+    pub(super) reserved: Option<Reserved>,
+    /// Since when it has waited.
+    pub(super) since: Instant,
+}
 
 /// Rows by number.
 pub(super) struct Flight {
@@ -90,11 +107,6 @@ impl Flight {
         self.since.front().map(|(_, since)| *since)
     }
 
-    /// Notes since when the row has waited that was added last.
-    pub(super) fn waits_since(&mut self, since: Instant) {
-        self.since.push_back((self.next.saturating_sub(1), since));
-    }
-
     pub(super) fn keys(&self) -> impl Iterator<Item = EffectsKey> + '_ {
         self.rows.values().map(|row| row.key.clone())
     }
@@ -105,30 +117,27 @@ impl Flight {
         self.max_rows = usize::MAX;
     }
 
-    /// Adds a row with these events, of this size in bytes, and numbers it.
-    pub(super) fn add(
-        &mut self,
-        key: EffectsKey,
-        events: impl Iterator<Item = Uuid>,
-        size: usize,
-        reserved: Option<Reserved>,
-    ) -> u64 {
+    /// Adds a row, and numbers it.
+    pub(super) fn add(&mut self, departing: Departing<impl Iterator<Item = Uuid>>) -> u64 {
+        let Departing { key, events, size, reserved, since } = departing;
         let open: HashSet<Uuid> = events.collect();
-        let (all, unpublished) = (open.len(), HashSet::new());
+        let all = open.len();
         let row = Row {
             key,
             all,
             unsent: all,
             open,
-            unpublished,
+            unpublished: HashSet::new(),
             has_failed: false,
             unanswered: Vec::new(),
             size,
             reserved,
         };
-        self.rows.insert(self.next, row);
+        let number = self.next;
         self.next += 1;
-        self.next - 1
+        self.rows.insert(number, row);
+        self.since.push_back((number, since));
+        number
     }
 
     /// An event is about to be sent. With the last one, the bodies of its row leave the memory, up to `kept` bytes for each.
@@ -166,18 +175,18 @@ impl Flight {
             && let Some(Row { key, all, unpublished: events, has_failed, unanswered, size, .. }) =
                 self.rows.remove(&row)
         {
-            let unpublished = Unpublished { key, events, all, size };
-            if !unpublished.events.is_empty() && !has_failed {
-                settlement.now(unpublished);
+            let leftover = Leftover { key, events, all, size };
+            if !leftover.events.is_empty() && !has_failed {
+                settlement.put_back(leftover);
                 return answers;
             }
             answers.extend(unanswered);
-            self.acquit(&unpublished.key);
-            if unpublished.events.is_empty() {
-                settlement.published(unpublished.key);
+            self.acquit(&leftover.key);
+            if leftover.events.is_empty() {
+                settlement.published(leftover.key);
             } else {
                 // All of them, or those that failed would be published again at once.
-                settlement.later(unpublished);
+                settlement.postpone(leftover);
             }
         }
         answers
@@ -212,11 +221,16 @@ mod tests {
         EffectsKey { company: "acme".to_owned(), batch: Uuid::now_v7(), kind: Kind::Publish }
     }
 
+    fn add(flight: &mut Flight, key: EffectsKey, events: &[Uuid]) -> u64 {
+        let events = events.iter().copied();
+        flight.add(Departing { key, events, size: 0, reserved: None, since: Instant::now() })
+    }
+
     #[test]
     fn a_row_is_settled_with_its_last_event() {
         let (mut flight, mut settlement) = (Flight::default(), Settlement::default());
         let events = [Uuid::now_v7(), Uuid::now_v7()];
-        let row = flight.add(key(), events.into_iter(), 0, None);
+        let row = add(&mut flight, key(), &events);
         let _ = flight.settle((row, events[0]), End::Published, None, &mut settlement);
         assert!(settlement.portion().is_none() && !flight.is_empty());
         let _ = flight.settle((row, events[1]), End::Failed, None, &mut settlement);
@@ -234,7 +248,7 @@ mod tests {
         ] {
             let (mut flight, mut settlement) = (Flight::default(), Settlement::default());
             let events = [Uuid::now_v7(), Uuid::now_v7()];
-            let row = flight.add(key(), events.into_iter(), 0, None);
+            let row = add(&mut flight, key(), &events);
             for (event, end) in events.into_iter().zip(ends) {
                 let _ = flight.settle((row, event), end, None, &mut settlement);
             }
@@ -264,7 +278,7 @@ mod tests {
         ] {
             let (mut flight, mut settlement) = (Flight::default(), Settlement::default());
             let events = [Uuid::now_v7(), Uuid::now_v7()];
-            let row = flight.add(key(), events.into_iter(), 0, None);
+            let row = add(&mut flight, key(), &events);
             let sent =
                 [0, 1].map(|n| flight.settle((row, events[n]), ends[n], answer(), &mut settlement).len());
             assert_eq!(sent, answers, "{ends:?}");
@@ -274,11 +288,11 @@ mod tests {
     #[test]
     fn a_refused_message_is_soon_alone() {
         let mut flight = Flight::default();
-        let (bad, once) = (key(), || std::iter::once(Uuid::nil()));
+        let (bad, once) = (key(), [Uuid::nil()]);
         for rows in [8, 4, 2] {
             let mut settlement = Settlement::default();
-            let mut sent = vec![flight.add(bad.clone(), once(), 0, None)];
-            sent.extend((1..rows).map(|_| flight.add(key(), once(), 0, None)));
+            let mut sent = vec![add(&mut flight, bad.clone(), &once)];
+            sent.extend((1..rows).map(|_| add(&mut flight, key(), &once)));
             flight.suspect();
             for row in sent {
                 let _ = flight.settle((row, Uuid::nil()), End::Unsent, None, &mut settlement);
@@ -286,12 +300,12 @@ mod tests {
             assert!(settlement.portion().unwrap().is_due_now());
             assert_eq!(flight.free(), rows / 2);
             // Others go on, but it stays suspected.
-            let row = flight.add(key(), once(), 0, None);
+            let row = add(&mut flight, key(), &once);
             let _ = flight.settle((row, Uuid::nil()), End::Published, None, &mut settlement);
             assert_eq!(flight.free(), rows / 2);
         }
         let mut settlement = Settlement::default();
-        let row = flight.add(bad, once(), 0, None);
+        let row = add(&mut flight, bad, &once);
         flight.suspect();
         let _ = flight.settle((row, Uuid::nil()), End::Unsent, None, &mut settlement);
         assert_eq!(flight.free(), usize::MAX, "it was alone, and waits now");

@@ -6,12 +6,12 @@ use uuid::Uuid;
 
 use super::{
     Broker, OutboxRelay,
-    flight::{End, Name},
+    flight::{Departing, End, Name, Unsent},
     lost::Lost,
     messages::{answer, to_amqp},
     spans,
 };
-use crate::{amqp::Message, postgres::effects::events::Committed, workers::room::Handed};
+use crate::{postgres::effects::events::Committed, workers::room::Handed};
 
 /// What a message takes up while its outcome is unknown, in bytes.
 const SIZE_IN_FLIGHT: usize = 256;
@@ -23,9 +23,16 @@ const SIZE_OF_SPAN: usize = 256;
 const SLICE: usize = 1 << 20;
 
 impl OutboxRelay {
-    /// The end of an event. It is answered if it is not published again soon.
+    /// The end of an event whose message was prepared.
     pub(super) fn finish(&mut self, name: Name, end: End) {
-        let Name { row, event, answer, .. } = name;
+        if name.is_retry {
+            self.retries.end(end == End::Published);
+        }
+        self.settle_event(name, end);
+    }
+
+    /// Answers an event that has ended, unless it is published again soon.
+    fn settle_event(&mut self, Name { row, event, answer, .. }: Name, end: End) {
         for answer in self.flight.settle((row, event), end, answer, &mut self.settlement) {
             self.answers.offer(answer);
         }
@@ -51,17 +58,17 @@ impl OutboxRelay {
                 events.rotate_left(first);
             }
             let size = events.iter().map(|event| event.body.len()).sum();
-            let row = self.flight.add(key, events.iter().map(|event| event.id), size, reserved);
-            self.flight.waits_since(since);
+            let ids = events.iter().map(|event| event.id);
+            let row = self.flight.add(Departing { key, events: ids, size, reserved, since });
             for mut event in events {
                 let span = spans::begin(&self.traces, &mut event);
                 let answer = answer(&event).filter(|_| !is_retry);
                 let name = Name { row, event: event.id, answer, is_retry, sent_at, span };
                 if is_retry && !self.retries.begin() {
-                    self.finish(name, End::Unsent);
+                    self.settle_event(name, End::Unsent);
                     continue;
                 }
-                self.unsent.push_back((owner, name, to_amqp(exchange, event)));
+                self.unsent.push_back(Unsent { name, message: to_amqp(exchange, event), owner });
             }
         }
     }
@@ -74,10 +81,10 @@ impl OutboxRelay {
             let (mut slice, mut bytes, allowance) = (Vec::new(), 0, broker.allowance());
             while bytes < SLICE
                 && slice.len() < allowance
-                && let Some((owner, name, message)) = self.unsent.pop_front()
+                && let Some(next) = self.unsent.pop_front()
             {
-                bytes += message.body.len();
-                slice.push((owner, name, message));
+                bytes += next.message.body.len();
+                slice.push(next);
             }
             if slice.is_empty() {
                 break;
@@ -89,22 +96,15 @@ impl OutboxRelay {
         Ok(())
     }
 
-    /// Sends a slice, unless the process stood still before it, and others may have taken its rows over.
-    async fn send_slice(
-        &mut self,
-        broker: &mut Broker,
-        slice: Vec<(Option<Uuid>, Name, Message)>,
-    ) -> Result<(), Lost> {
+    /// Sends a slice, apart from messages whose rows others may have taken over while the process was suspended.
+    async fn send_slice(&mut self, broker: &mut Broker, slice: Vec<Unsent>) -> Result<(), Lost> {
         let kept = SIZE_IN_FLIGHT + if self.traces.is_on() { SIZE_OF_SPAN } else { 0 };
         let (now, mut messages) = (self.presence.owner(), Vec::with_capacity(slice.len()));
-        for (owner, name, message) in slice {
+        for Unsent { name, message, owner } in slice {
             if owner.is_some() && owner == now {
                 self.flight.sent(name.row, kept);
                 messages.push((name, message));
             } else {
-                if name.is_retry {
-                    self.retries.end(false);
-                }
                 self.finish(name, End::Unsent);
             }
         }

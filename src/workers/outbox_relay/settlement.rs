@@ -29,21 +29,21 @@ const MAX_BYTES: usize = 4 << 20;
 /// The rows that have been worked on.
 #[derive(Default)]
 pub(super) struct Settlement {
-    /// By what has to be done with them. No list is empty.
-    open: BTreeMap<Outcome, Vec<Row>>,
+    /// By the change that they need. No list is empty.
+    open: BTreeMap<Change, Vec<Row>>,
     /// Locked ones.
-    locked: Vec<(Outcome, Row)>,
+    locked: Vec<(Change, Row)>,
 }
 
-/// The outcome for a row.
+/// What a row needs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Outcome {
-    /// Every event is published: delete.
-    Published,
-    /// Events were refused or not confirmed: put back for later.
-    Later,
-    /// The outcome of events is unknown: put back for now.
-    Now,
+enum Change {
+    /// Every event is published.
+    Delete,
+    /// Events were refused or not confirmed.
+    Postpone,
+    /// The outcome of events is unknown, or they were not sent: they are due now.
+    PutBack,
 }
 
 struct Row {
@@ -55,7 +55,7 @@ struct Row {
 }
 
 /// The events of a row, out of `all`, that are not published.
-pub(super) struct Unpublished {
+pub(super) struct Leftover {
     pub(super) key: EffectsKey,
     pub(super) events: HashSet<Uuid>,
     pub(super) all: usize,
@@ -65,31 +65,31 @@ pub(super) struct Unpublished {
 
 impl Settlement {
     pub(super) fn published(&mut self, key: EffectsKey) {
-        self.add(Outcome::Published, Row { key, kept: None, size: 0 });
+        self.add(Change::Delete, Row::whole(key));
     }
 
     /// Nothing of the row was sent.
     pub(super) fn unsent(&mut self, key: EffectsKey) {
-        self.add(Outcome::Now, Row { key, kept: None, size: 0 });
+        self.add(Change::PutBack, Row::whole(key));
     }
 
     /// The row cannot be read by this process.
     pub(super) fn unreadable(&mut self, key: EffectsKey) {
-        self.add(Outcome::Later, Row { key, kept: None, size: 0 });
+        self.add(Change::Postpone, Row::whole(key));
     }
 
     /// These events are published again after a wait.
-    pub(super) fn later(&mut self, unpublished: Unpublished) {
-        self.add(Outcome::Later, unpublished.into());
+    pub(super) fn postpone(&mut self, leftover: Leftover) {
+        self.add(Change::Postpone, leftover.into());
     }
 
     /// These events are published again as soon as possible.
-    pub(super) fn now(&mut self, unpublished: Unpublished) {
-        self.add(Outcome::Now, unpublished.into());
+    pub(super) fn put_back(&mut self, leftover: Leftover) {
+        self.add(Change::PutBack, leftover.into());
     }
 
-    fn add(&mut self, outcome: Outcome, row: Row) {
-        self.open.entry(outcome).or_default().push(row);
+    fn add(&mut self, change: Change, row: Row) {
+        self.open.entry(change).or_default().push(row);
     }
 
     /// All rows that are not settled.
@@ -99,8 +99,8 @@ impl Settlement {
 
     /// What the next transaction writes; `None` if nothing is left.
     pub(super) fn portion(&self) -> Option<Portion<'_>> {
-        let (outcome, rows) = self.open.first_key_value()?;
-        let limit = if *outcome == Outcome::Published { MAX_DELETED } else { MAX_PUT_BACK };
+        let (change, rows) = self.open.first_key_value()?;
+        let limit = if *change == Change::Delete { MAX_DELETED } else { MAX_PUT_BACK };
         let mut size = 0;
         let fits = |row: &&Row| {
             let fits = size < MAX_BYTES;
@@ -108,15 +108,15 @@ impl Settlement {
             fits
         };
         let count = rows.iter().take(limit).take_while(fits).count();
-        Some(Portion { outcome: *outcome, rows: rows.get(..count)? })
+        Some(Portion { change: *change, rows: rows.get(..count)? })
     }
 
     /// Removes a written portion of `rows`, apart from those that are `locked`.
     pub(super) fn written(&mut self, rows: usize, locked: &[EffectsKey]) {
         if let Some(mut list) = self.open.first_entry() {
-            let outcome = *list.key();
+            let change = *list.key();
             let rest = list.get_mut().drain(..rows).filter(|row| locked.contains(&row.key));
-            self.locked.extend(rest.map(|row| (outcome, row)));
+            self.locked.extend(rest.map(|row| (change, row)));
             if list.get().is_empty() {
                 list.remove();
             }
@@ -125,25 +125,27 @@ impl Settlement {
 
     /// Retries those that were locked.
     pub(super) fn try_locked_again(&mut self) {
-        for (outcome, row) in std::mem::take(&mut self.locked) {
-            self.add(outcome, row);
+        for (change, row) in std::mem::take(&mut self.locked) {
+            self.add(change, row);
         }
     }
 }
 
-impl From<Unpublished> for Row {
-    fn from(Unpublished { key, events, all, size }: Unpublished) -> Self {
-        if events.len() < all {
-            Self { key, kept: Some(events), size }
-        } else {
-            Self { key, kept: None, size: 0 }
-        }
+impl Row {
+    fn whole(key: EffectsKey) -> Self {
+        Self { key, kept: None, size: 0 }
+    }
+}
+
+impl From<Leftover> for Row {
+    fn from(Leftover { key, events, all, size }: Leftover) -> Self {
+        if events.len() < all { Self { key, kept: Some(events), size } } else { Self::whole(key) }
     }
 }
 
 /// Some of the rows that need the same change.
 pub(super) struct Portion<'a> {
-    outcome: Outcome,
+    change: Change,
     rows: &'a [Row],
 }
 
@@ -155,7 +157,7 @@ impl Portion<'_> {
     /// Whether its rows are put back without a wait.
     #[cfg(test)]
     pub(super) fn is_due_now(&self) -> bool {
-        self.outcome == Outcome::Now
+        self.change == Change::PutBack
     }
 
     /// Writes it, and returns the rows that are locked and stay as they are. It may be written again: what was published
@@ -167,7 +169,7 @@ impl Portion<'_> {
         retry_interval: Duration,
     ) -> Result<Vec<EffectsKey>, sqlx::Error> {
         let mut keys: Vec<EffectsKey> = self.rows.iter().map(|row| row.key.clone()).collect();
-        if self.outcome == Outcome::Published {
+        if self.change == Change::Delete {
             return effects::delete(conn, Kind::Publish, owner, &keys).await;
         }
         let mut transaction = conn.begin().await?;
@@ -184,7 +186,7 @@ impl Portion<'_> {
             // Unreadable ones are put back whole, and reported when a process takes them.
             retain.await?;
         }
-        if self.outcome == Outcome::Later {
+        if self.change == Change::Postpone {
             effects::postpone(&mut transaction, owner, &keys, retry_interval).await?;
         } else {
             effects::put_back(&mut transaction, owner, &keys, Duration::ZERO).await?;
@@ -203,9 +205,9 @@ mod tests {
     }
 
     /// A row of which `open` of two events are unpublished.
-    fn row(open: usize, size: usize) -> Unpublished {
+    fn row(open: usize, size: usize) -> Leftover {
         let events = std::iter::repeat_with(Uuid::now_v7).take(open).collect();
-        Unpublished { key: key(), events, all: 2, size }
+        Leftover { key: key(), events, all: 2, size }
     }
 
     /// The sizes of its portions.
@@ -239,16 +241,16 @@ mod tests {
             settlement.published(key());
         }
         for _ in 0..9 {
-            settlement.later(row(1, 2 << 20));
+            settlement.postpone(row(1, 2 << 20));
         }
         for _ in 0..21 {
-            settlement.now(row(2, 2 << 20));
+            settlement.put_back(row(2, 2 << 20));
         }
         assert_eq!(settlement.keys().count(), 531);
         assert_eq!(portions(settlement), [500, 1, 2, 2, 2, 2, 1, 20, 1]);
         let mut huge = Settlement::default();
-        huge.now(row(1, usize::MAX / 2));
-        huge.now(row(1, 1));
+        huge.put_back(row(1, usize::MAX / 2));
+        huge.put_back(row(1, 1));
         assert_eq!(portions(huge), [1, 1]);
     }
 }

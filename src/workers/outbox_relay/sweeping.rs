@@ -1,4 +1,4 @@
-//! What the relay takes from the database, and what it returns.
+//! Takes rows that no process owns, and releases those of this process that never arrived here.
 
 use std::time::Duration;
 
@@ -22,11 +22,9 @@ const POLL: Duration = Duration::from_millis(200);
 impl OutboxRelay {
     /// Prepares a portion of rows that no process owns, and lets the next sweep follow at once if there are more.
     pub(super) async fn sweep(&mut self, exchange: &str, sweep: &mut Interval) {
-        if !self.presence.is_alive() {
-            return sweep.reset_after(POLL);
-        }
-        // The rest is for what workers hand over: if a queue confirms nothing of what was swept, their messages show it.
-        if self.room.is_crowded() {
+        // A crowded room is left to the messages that workers hand over: if a queue confirms none of the swept ones, theirs show
+        // it.
+        if !self.presence.is_alive() || self.room.is_crowded() {
             return sweep.reset_after(POLL);
         }
         // What the database did not accept before.
@@ -47,11 +45,10 @@ impl OutboxRelay {
             }
             return;
         }
-        let messages: usize = rows.iter().chain(&retries).map(|row| row.0.events.len()).sum();
+        let new = count_messages(&rows);
+        let messages = new + count_messages(&retries);
         info!(component = OUTBOX_RELAY, messages, "{OUTBOX_RELAY} took over {messages} messages");
-        if rows.iter().map(|row| row.0.events.len()).sum::<usize>() >= limit
-            || rows.len() >= unowned::MAX_TAKEN
-        {
+        if new >= limit || rows.len() >= unowned::MAX_TAKEN {
             sweep.reset_immediately();
         }
         let owner = rows.iter().chain(&retries).find_map(|row| row.0.owner);
@@ -109,4 +106,8 @@ impl OutboxRelay {
             );
         }
     }
+}
+
+fn count_messages(rows: &[Handed<Committed>]) -> usize {
+    rows.iter().map(|Handed(row, _)| row.events.len()).sum()
 }

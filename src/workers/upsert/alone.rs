@@ -1,7 +1,7 @@
 //! Messages that may end the process. Each is in a transaction of its own, and each start is counted before it begins, so
 //! the count of a message that ends the process grows.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tracing::warn;
 
@@ -46,8 +46,7 @@ impl Committer {
         };
         let mut portion = Portion { suspect: Some(hash), ..Portion::default() };
         portion.add(number, triaged);
-        let patience = Patience::of_new(self.worker.experience.is_wary(Instant::now()));
-        let committed = self.commit(Round::of(portion), patience, Vec::new()).await;
+        let committed = self.commit(Round::of(portion), self.patience_with_new(), Vec::new()).await;
         // Even if stopped before the commit, or parked: this start did not end the process.
         self.clear_starts(&hash).await;
         committed

@@ -1,5 +1,5 @@
-//! What a transaction takes for granted about its messages. Each question to the database costs a round trip, and the statement
-//! that inserts notices a wrong assumption before it inserts anything.
+//! What a transaction assumes about its messages. Each query costs a round trip, and the statement that inserts notices a wrong
+//! assumption before it inserts anything.
 
 use std::{
     sync::{
@@ -9,14 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The largest batch for which one statement is tried first. In a larger one somebody is known nearly always, and a round trip
-/// costs each of its messages little.
+/// The largest batch for which one statement is tried first. In a larger one somebody nearly always has a contact, and a round
+/// trip costs each of its messages little.
 const FEW: usize = 4;
 
-/// How long it is remembered that somebody kept a row locked.
+/// How long a lock that held up a transaction is remembered.
 const WARY: Duration = Duration::from_secs(10);
 
-/// What is taken for granted.
+/// What a transaction assumes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Assumed {
     /// Nobody has a contact yet, and no event has ended: one statement writes everything.
@@ -46,8 +46,8 @@ pub struct Experience {
 }
 
 impl Experience {
-    /// What to take for granted about so many messages that seem new. `is_patient`: the transaction has the usual lock timeout;
-    /// a statement without a transaction can have no other.
+    /// What to assume about this many messages. `is_patient`: the transaction has the usual lock timeout; a statement without
+    /// a transaction can have no other.
     pub(super) fn assume(&self, messages: usize, seem_new: bool, is_patient: bool) -> Assumed {
         let may_be_one = messages <= FEW && is_patient;
         if !seem_new || self.has_ended_events.load(Ordering::Relaxed) {
@@ -59,14 +59,14 @@ impl Experience {
         }
     }
 
-    /// Whether somebody kept a row locked a short time ago. Who keeps rows of one company locked must not make the batches of
-    /// all others wait, one after the other.
+    /// Whether a lock has held up a transaction a short time ago. A session that keeps rows of one company locked must not make
+    /// the batches of all others wait, one after the other.
     pub(super) fn is_wary(&self, now: Instant) -> bool {
         let locked_at = *self.locked_at.lock().unwrap_or_else(PoisonError::into_inner);
         locked_at.is_some_and(|at| now.saturating_duration_since(at) < WARY)
     }
 
-    /// Somebody keeps a row locked.
+    /// A lock holds up a transaction.
     pub(super) fn met_lock(&self, now: Instant) {
         *self.locked_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_taken_for_granted_after_an_event_has_come_again() {
+    fn nothing_is_assumed_after_an_event_has_come_again() {
         let experience = Experience::default();
         assert_eq!(experience.assume(1, false, true), Assumed::Nothing);
         experience.found_ends(true);

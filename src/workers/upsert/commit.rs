@@ -15,7 +15,7 @@ use tracing::{debug, error, info};
 
 use super::{
     locked,
-    portion::{self, Portion, Step},
+    portion::{self, Portion, Step, Verdict},
     refused::Refused,
     round::Round,
     spans,
@@ -58,15 +58,15 @@ struct Progress<'a> {
     wait: DatabaseWait<'a>,
     budget: SearchBudget,
     patience: Patience,
-    /// A message has waited as long as anybody for its last try. One such wait is enough for a batch.
+    /// A message has had the usual lock timeout for its last try. One such wait is enough for a batch.
     has_waited: bool,
     /// A refusal was reported.
     is_reported: bool,
 }
 
 impl Committer {
-    /// Commits an outcome for every message but those that it returns: they are parked. `None`: the process is stopping, and
-    /// the messages go back to the queue.
+    /// Commits an outcome for every message, apart from those that it returns, which are parked. `None`: the process is
+    /// stopping, and the messages go back to the queue.
     pub(super) async fn settle(self, jobs: Vec<(u64, Job)>) -> Option<Vec<Portion>> {
         let mut portion = Portion { accepted: Vec::with_capacity(jobs.len()), ..Portion::default() };
         let mut again = Vec::new();
@@ -78,8 +78,7 @@ impl Committer {
             }
         }
         if again.is_empty() {
-            let patience = Patience::of_new(self.worker.experience.is_wary(Instant::now()));
-            return self.commit(Round::of(portion), patience, Vec::new()).await;
+            return self.commit(Round::of(portion), self.patience_with_new(), Vec::new()).await;
         }
         match again.iter().find_map(|parked| parked.suspect) {
             Some(hash) => self.commit_suspect_again(&hash, again).await,
@@ -97,8 +96,13 @@ impl Committer {
         self.worker.relay.hand_over(events);
     }
 
-    /// Commits every message of the batch but those that it returns, and hands over what that leaves to do. `None` if stopped
-    /// before that. Those that are `blocked` need a row that is known to be locked.
+    /// How long a transaction with new messages waits for locks.
+    pub(super) fn patience_with_new(&self) -> Patience {
+        if self.worker.experience.is_wary(Instant::now()) { Patience::Wary } else { Patience::Patient }
+    }
+
+    /// Commits the messages of a batch, hands over their effects, and returns those that are parked. `None` if stopped before
+    /// that. The `blocked` ones need a row that is known to be locked.
     pub(super) async fn commit(
         &self,
         round: Round,
@@ -112,8 +116,8 @@ impl Committer {
         for portion in blocked {
             self.blocked(&mut progress, portion);
         }
-        while let Some((portion, is_known)) = progress.round.next(set_aside) {
-            if !self.attempt(&mut progress, portion, is_known).await {
+        while let Some((portion, has_known_cause)) = progress.round.next(set_aside) {
+            if !self.attempt(&mut progress, portion, has_known_cause).await {
                 return None;
             }
         }
@@ -121,8 +125,8 @@ impl Committer {
     }
 
     /// Tries a portion once. `false` if stopped while it waited for the database.
-    async fn attempt(&self, progress: &mut Progress<'_>, portion: Portion, is_known: bool) -> bool {
-        let patience = if is_known {
+    async fn attempt(&self, progress: &mut Progress<'_>, portion: Portion, has_known_cause: bool) -> bool {
+        let patience = if has_known_cause {
             Patience::Least
         } else if portion.is_at_last_try(false) && !std::mem::replace(&mut progress.has_waited, true) {
             Patience::Patient
@@ -142,7 +146,7 @@ impl Committer {
             Err(refused) => refused,
         };
         self.worker.metrics.failed_batches.add(metrics::Step::Upsert, 1);
-        let portions = self.refused(progress, portion, refused, is_known);
+        let portions = self.refused(progress, portion, refused, has_known_cause);
         let Some((portions, refused)) = portions else { return true };
         progress.budget.restore(lookups);
         progress.round.extend(portions);
@@ -155,44 +159,40 @@ impl Committer {
         progress: &mut Progress<'_>,
         mut portion: Portion,
         mut refused: Refused,
-        is_known: bool,
+        has_known_cause: bool,
     ) -> Option<(Vec<Portion>, Refused)> {
-        let UpsertWorker { name, health, set_aside, experience, .. } = self.worker.as_ref();
-        if refused.waits_for_repair() && !std::mem::replace(&mut progress.is_reported, true) {
-            retry::report_refusal(name, health, &chain(&refused));
+        let UpsertWorker { name, set_aside, experience, .. } = self.worker.as_ref();
+        if refused.waits_for_repair() {
+            self.report(progress, &refused);
         }
         portion.note_culprits(&mut refused);
         let is_locked = matches!(refused, Refused::Locked { .. });
-        let is_patient = progress.patience == Patience::Patient && !is_known;
+        let is_patient = progress.patience == Patience::Patient && !has_known_cause;
         if is_locked {
             experience.met_lock(Instant::now());
             progress.patience = Patience::Brief;
         }
         let round = &mut progress.round;
-        match self.next(&refused, &mut portion, is_known, is_patient) {
+        match self.next(&refused, &mut portion, has_known_cause, is_patient) {
             Step::Again => round.push(portion),
             Step::Part => {
-                if let Refused::Locked { blocked, .. } = refused {
-                    let parts = portion.part(blocked);
-                    round.push(portion);
-                    for part in parts {
-                        self.blocked(progress, part);
-                    }
+                let parts = portion.part(refused.into_blocked());
+                round.push(portion);
+                for part in parts {
+                    self.blocked(progress, part);
                 }
             }
-            Step::Expel => {
-                if let Refused::Panicked(index) = refused {
-                    let expelled = portion.expel(index);
-                    error!(
-                        component = name,
-                        "{name} panicked while it applied a message, which becomes a dead letter"
-                    );
-                    round.extend([portion, expelled]);
-                }
+            Step::Expel(index) => {
+                error!(
+                    component = name,
+                    "{name} panicked while it applied a message, which becomes a dead letter"
+                );
+                let expelled = portion.expel(index);
+                round.extend([portion, expelled]);
             }
             Step::Halve => round.extend(portion.halved()),
             Step::PutOff => {
-                if is_locked && !is_known {
+                if is_locked && !has_known_cause {
                     round.park_others(portion.blamed(set_aside));
                 }
                 round.park(portion);
@@ -206,28 +206,32 @@ impl Committer {
 
     /// Decides about a single message that needs a row which is known to be locked.
     fn blocked(&self, progress: &mut Progress<'_>, mut portion: Portion) {
-        let UpsertWorker { name, health, set_aside, experience, .. } = self.worker.as_ref();
+        let UpsertWorker { set_aside, experience, .. } = self.worker.as_ref();
         let now = Instant::now();
         experience.met_lock(now);
         let refused = Refused::locked();
-        if !std::mem::replace(&mut progress.is_reported, true) {
-            retry::report_refusal(name, health, &chain(&refused));
-        }
-        let is_known = portion.causes(set_aside).any(|cause| set_aside.has_given_up(cause, now));
-        match self.next(&refused, &mut portion, is_known, false) {
+        self.report(progress, &refused);
+        let has_known_cause = portion.has_known_cause(set_aside, now);
+        match self.next(&refused, &mut portion, has_known_cause, false) {
             Step::SetAside => progress.round.push(self.given_up(portion, &refused)),
             _ => progress.round.park(portion),
         }
     }
 
-    /// Tries parked messages again. One question finds those whose rows are still locked. Before a message is set aside, it waits
+    /// Reports the first refusal of a batch.
+    fn report(&self, progress: &mut Progress<'_>, refused: &Refused) {
+        if !std::mem::replace(&mut progress.is_reported, true) {
+            retry::report_refusal(&self.worker.name, &self.worker.health, &chain(refused));
+        }
+    }
+
+    /// Tries parked messages again. One query finds those whose rows are still locked. Before a message is set aside, it waits
     /// for them: it may only have met others who kept them for a short time.
     pub(super) async fn commit_again(&self, parked: Vec<Portion>) -> Option<Vec<Portion>> {
         let UpsertWorker { set_aside, database, .. } = self.worker.as_ref();
         let now = Instant::now();
         let is_asked = |one: &Portion| {
-            let is_known = one.causes(set_aside).any(|cause| set_aside.has_given_up(cause, now));
-            !one.accepted.is_empty() && !one.is_at_last_try(is_known)
+            !one.accepted.is_empty() && !one.is_at_last_try(one.has_known_cause(set_aside, now))
         };
         let (asked, mut tried): (Vec<_>, Vec<_>) = parked.into_iter().partition(is_asked);
         let mut blocked = Vec::new();
@@ -262,7 +266,13 @@ impl Committer {
     }
 
     /// What happens to a portion that was refused.
-    fn next(&self, refused: &Refused, portion: &mut Portion, is_known: bool, is_patient: bool) -> Step {
+    fn next(
+        &self,
+        refused: &Refused,
+        portion: &mut Portion,
+        has_known_cause: bool,
+        is_patient: bool,
+    ) -> Step {
         let (UpsertWorker { name, set_aside, .. }, now) = (self.worker.as_ref(), Instant::now());
         portion.refusals += u32::from(refused.concerns_messages());
         if let Refused::Discarded(replays) = refused {
@@ -281,32 +291,37 @@ impl Committer {
                 }
             }
         };
-        let step = portion::next(refused, &portion.facts(is_known, is_patient), may_set_aside);
+        let step = portion::next(refused, &portion.facts(has_known_cause, is_patient), may_set_aside);
         portion.admission = admission.or(portion.admission);
         debug!(component = name, error = chain(refused), ?step, "the database refused a portion");
         step
     }
 
+    /// Notes what the commit of a portion says about messages that were set aside.
     fn committed(&self, portion: &Portion, dead_letters: usize) {
         let UpsertWorker { name, health, set_aside, .. } = self.worker.as_ref();
         let now = Instant::now();
-        if portion.set_aside.is_some() && dead_letters == 0 {
-            info!(
-                component = name,
-                "{name} acknowledged a message that it cannot apply: its event has already ended"
-            );
-            if let Some(admission) = &portion.admission {
-                set_aside.withdraw(admission);
+        match &portion.verdict {
+            None => {}
+            Some(_) if dead_letters == 0 => {
+                info!(
+                    component = name,
+                    "{name} acknowledged a message that it cannot apply: its event has already ended"
+                );
+                if let Some(admission) = &portion.admission {
+                    set_aside.withdraw(admission);
+                }
             }
-        } else if let Some(why) = &portion.set_aside {
-            let company = portion.rejected.first().map(|one| one.dead.company.as_str());
-            error!(
-                component = name,
-                company.id = company,
-                why,
-                "{name} set aside a message: {why}; repair that, then replay its dead letter (crash_loop)"
-            );
-            set_aside.note(why, &portion.causes, now);
+            Some(Verdict { why, causes }) => {
+                let company = portion.rejected.first().map(|one| one.dead.company.as_str());
+                error!(
+                    component = name,
+                    company.id = company,
+                    why,
+                    "{name} set aside a message: {why}; repair that, then replay its dead letter (crash_loop)"
+                );
+                set_aside.note(why, causes, now);
+            }
         }
         if !portion.accepted.is_empty() {
             set_aside.committed(portion.causes(set_aside));

@@ -37,7 +37,7 @@ const SUSPICIOUS_DELIVERIES: u64 = 3;
 /// Maximum number of steps in one transaction, whose memory grows with them. One event is never split.
 const MAX_STEPS: usize = 2000;
 
-/// Messages that are decoded before the intake looks whether a transaction has ended.
+/// Maximum number of messages that are decoded before the intake looks whether a transaction has ended.
 const MAX_DECODED: usize = 64;
 
 /// Maximum number of parked messages that are tried again together, each in a transaction of its own.
@@ -47,7 +47,7 @@ const MAX_RETRIED: usize = 32;
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A transaction that ended, and the messages that it has parked; `None` if it has not settled the others.
-type Done = Result<(Ticket, Option<Vec<Portion>>), JoinError>;
+type Settled = (Ticket, Option<Vec<Portion>>);
 
 /// The messages that one consumer has received and not acknowledged, and their transactions.
 pub(super) struct Intake {
@@ -56,7 +56,7 @@ pub(super) struct Intake {
     /// Messages that have arrived and are not decoded.
     arrived: VecDeque<(Received, Receipt)>,
     window: Window<Job, Receipt>,
-    running: JoinSet<(Ticket, Option<Vec<Portion>>)>,
+    running: JoinSet<Settled>,
     limits: Limits,
     bounds: Bounds,
     /// The transaction that was started last has parked messages.
@@ -199,7 +199,8 @@ impl Intake {
     fn take(&mut self) -> Option<Taken<Job>> {
         let now = Instant::now();
         let few = Limits { messages: MAX_RETRIED, ..self.limits };
-        // In turn: a message that has to be alone starts only when nothing runs, and some parked ones are nearly always due.
+        // New and parked messages take turns: a message that has to be alone starts only when nothing runs, and some parked
+        // ones are nearly always due.
         let new = self.has_retried.then(|| self.window.take(&self.limits, now)).flatten();
         self.has_retried = false;
         if new.is_some() {
@@ -210,7 +211,11 @@ impl Intake {
         again.or_else(|| self.window.take(&self.limits, now))
     }
 
-    async fn acknowledge(&mut self, consumer: &Consumer, done: Done) -> Result<(), ConsumeError> {
+    async fn acknowledge(
+        &mut self,
+        consumer: &Consumer,
+        done: Result<Settled, JoinError>,
+    ) -> Result<(), ConsumeError> {
         let acks = self.settle(done);
         self.send(consumer, acks).await
     }
@@ -232,7 +237,7 @@ impl Intake {
     }
 
     /// What can be acknowledged now.
-    fn settle(&mut self, done: Done) -> Vec<Ack<Receipt>> {
+    fn settle(&mut self, done: Result<Settled, JoinError>) -> Vec<Ack<Receipt>> {
         match done {
             Ok((ticket, Some(parked))) => {
                 let now = Instant::now();

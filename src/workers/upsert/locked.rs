@@ -1,6 +1,6 @@
-//! Finds out which messages need rows that others keep locked: one question instead of a wait for each of them.
+//! Finds the messages that need rows which others keep locked: one query instead of a wait for each of them.
 
-use std::{collections::BTreeSet, ptr};
+use std::collections::BTreeSet;
 
 use sqlx::PgConnection;
 
@@ -23,12 +23,13 @@ pub(super) fn lane_cause(set_aside: &SetAside, lane: &Key) -> Cause {
 
 /// The lanes whose rows each message needs, in the order of the messages. A delivery that is sent from memory to a known
 /// endpoint needs none.
-pub(super) fn lanes(worker: &UpsertWorker, outcome: &Outcome<'_>, accepted: &[Accepted]) -> Vec<Vec<Key>> {
-    let mut runs = outcome.runs.iter().peekable();
-    let lanes = accepted.iter().map(|one| {
-        let Some(run) = runs.next_if(|run| ptr::eq(run.firing().plan, &raw const one.plan)) else {
-            return Vec::new();
-        };
+pub(super) fn lanes<'a>(
+    worker: &UpsertWorker,
+    outcome: &Outcome<'a>,
+    accepted: &'a [Accepted],
+) -> Vec<Vec<Key>> {
+    let lanes = outcome.with_runs(accepted).map(|(_, run)| {
+        let Some(run) = run else { return Vec::new() };
         let waiting = run.deliveries.iter().filter(|delivery| !delivery.is_plain()).map(Delivery::lane);
         let unknown = worker.endpoints.unknown(&run.deliveries).into_iter().map(|endpoint| endpoint.key);
         let lanes: BTreeSet<Key> = waiting.chain(unknown).collect();

@@ -1,7 +1,6 @@
 //! What worker 1 measures: figures per transaction, and what it holds in memory.
 
 use std::{
-    ptr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -33,14 +32,9 @@ pub(super) struct Measures {
 
 impl Measures {
     /// Before the outcome is written.
-    pub(super) fn of(outcome: &Outcome<'_>, messages: Messages<'_>) -> Self {
-        // The runs are in the order of the messages.
-        let mut runs = outcome.runs.iter().peekable();
-        let applied = messages.accepted.iter().filter_map(|one| {
-            let is_applied = runs.next_if(|run| ptr::eq(run.firing().plan, &raw const one.plan)).is_some();
-            is_applied.then_some(one.message.taken_at)
-        });
-        let applied = applied.collect();
+    pub(super) fn of<'a>(outcome: &Outcome<'a>, messages: Messages<'a>) -> Self {
+        let applied = outcome.with_runs(messages.accepted).filter(|(_, run)| run.is_some());
+        let applied = applied.map(|(one, _)| one.message.taken_at).collect();
         let erased = outcome.proofs.iter().filter(|proof| matches!(proof.end, End::Erased)).count();
         let failed = outcome.dead.iter().filter(|dead| dead.replay_of.is_some()).count();
         let resolved = messages.replays().len().saturating_sub(failed);

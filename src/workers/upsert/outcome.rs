@@ -1,6 +1,9 @@
-//! What a batch does: loads what its events can touch, and runs them in memory.
+//! Loads what the events of a batch can touch, and runs them in memory.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    ptr,
+};
 
 use secrecy::ExposeSecret as _;
 use sqlx::PgConnection;
@@ -69,7 +72,7 @@ pub(super) struct Loaded<'a> {
     unseen: Vec<EventKey<'a>>,
 }
 
-/// What is not taken for granted. [`crate::postgres::batch::Unseen`] finds out about the rest.
+/// Loads what is not assumed. The statement that inserts checks the assumptions: [`crate::postgres::batch::Unseen`].
 pub(super) async fn load<'a>(
     worker: &UpsertWorker,
     conn: &mut PgConnection,
@@ -145,7 +148,19 @@ pub(super) struct Outcome<'a> {
     pub(super) identifiers: Vec<(CompanyId, Identifier)>,
 }
 
-impl Outcome<'_> {
+impl<'a> Outcome<'a> {
+    /// The accepted messages, each with its run if it has one.
+    pub(super) fn with_runs(
+        &self,
+        accepted: &'a [Accepted],
+    ) -> impl Iterator<Item = (&'a Accepted, Option<&Run<'a>>)> {
+        // The runs are in the order of the messages.
+        let mut runs = self.runs.iter().peekable();
+        accepted
+            .iter()
+            .map(move |one| (one, runs.next_if(|run| ptr::eq(run.firing().plan, &raw const one.plan))))
+    }
+
     /// Whether it only adds rows, and those that [`crate::postgres::batch::insert`] adds.
     pub(super) fn is_one_insert(&self, worker: &UpsertWorker) -> bool {
         let Changes { created: _, identifiers: _, changed, removed, moved, merges } = &self.contacts;
@@ -181,37 +196,35 @@ pub(super) fn run_all<'a>(
     let mut rendered = 0;
     ends.reserve(accepted.len());
     for (index, one) in accepted.iter().enumerate() {
-        let (event, before) = (one.event(), ends.get(&one.event()).copied());
+        let event = one.event();
+        let before = ends.get(&event).copied();
         let is_late = !erased.is_empty() && names_erased(one, &erased);
-        match before {
+        let end = match before {
             // Nothing is left to do. A message about an erased person does not become a dead letter either.
-            Some(end @ (End::Applied(_) | End::Erased)) if is_late || end.covers(&one.meaning) => {}
+            Some(end @ (End::Applied(_) | End::Erased)) if is_late || end.covers(&one.meaning) => None,
             Some(End::Applied(_) | End::Erased) => {
                 changed.push(one);
                 continue;
             }
-            None | Some(End::Refused) => {
-                let end = if is_late {
-                    End::Erased
-                } else {
-                    match run_one(one, index, &mut contacts, &deployment)? {
-                        Ok(run) => {
-                            rendered += run.size();
-                            if rendered > worker.settings.upsert.rendered_bytes && !runs.is_empty() {
-                                return Err(Refused::TooLarge);
-                            }
-                            runs.push(run);
-                        }
-                        Err(refusal) => {
-                            refused.push((one, refusal));
-                            continue;
-                        }
+            None | Some(End::Refused) if is_late => Some(End::Erased),
+            None | Some(End::Refused) => match run_one(one, index, &mut contacts, &deployment)? {
+                Ok(run) => {
+                    rendered += run.size();
+                    if rendered > worker.settings.upsert.rendered_bytes && !runs.is_empty() {
+                        return Err(Refused::TooLarge);
                     }
-                    End::applied(&one.meaning)
-                };
-                proofs.push(Proof { event, end, replaces: before.is_some() });
-                ends.insert(event, end);
-            }
+                    runs.push(run);
+                    Some(End::applied(&one.meaning))
+                }
+                Err(refusal) => {
+                    refused.push((one, refusal));
+                    continue;
+                }
+            },
+        };
+        if let Some(end) = end {
+            proofs.push(Proof { event, end, replaces: before.is_some() });
+            ends.insert(event, end);
         }
         if before == Some(End::Refused) || one.replay_of.is_some() {
             resolved.push(one.as_message());

@@ -1,7 +1,7 @@
 //! The part of a batch that one transaction applies, and what happens to it when the database refuses it. Nothing here
 //! does I/O.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Instant};
 
 use uuid::Uuid;
 
@@ -32,12 +32,10 @@ pub(super) struct Portion {
     pub(super) rejected: Vec<Rejected>,
     /// How often the database has refused it, apart from outages and locked tables.
     pub(super) refusals: u32,
-    /// When it, or what it is a part of, was first tried.
+    /// When it, or the portion that it was split from, was first tried.
     pub(super) tried_since: Option<Mark>,
-    /// Why its message was set aside.
-    pub(super) set_aside: Option<String>,
-    /// What the message that was set aside names.
-    pub(super) causes: Vec<Cause>,
+    /// Its message was set aside.
+    pub(super) verdict: Option<Verdict>,
     /// It was set aside without proof that others are accepted.
     pub(super) admission: Option<Admission>,
     /// What its message names that somebody keeps locked, as far as that is known.
@@ -48,6 +46,14 @@ pub(super) struct Portion {
     pub(super) suspect: Option<[u8; 32]>,
 }
 
+/// Why a message was set aside.
+pub(super) struct Verdict {
+    /// For a person.
+    pub(super) why: String,
+    /// What the message names that others may share.
+    pub(super) causes: Vec<Cause>,
+}
+
 /// What a decision about a portion depends on.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Facts {
@@ -55,8 +61,8 @@ pub(super) struct Facts {
     pub(super) accepted: usize,
     pub(super) rejected: usize,
     pub(super) refusals: u32,
-    /// Others with the same causes were given up a short time ago.
-    pub(super) is_known: bool,
+    /// See [`Portion::has_known_cause`].
+    pub(super) has_known_cause: bool,
     /// It was tried patiently, and so without looking which lanes it needs.
     pub(super) is_patient: bool,
 }
@@ -66,8 +72,8 @@ pub(super) struct Facts {
 pub(super) enum Step {
     /// It is tried again at once.
     Again,
-    /// The message that panicked becomes a dead letter, and the others are tried again.
-    Expel,
+    /// The accepted message with this index, which panicked, becomes a dead letter. The others are tried again.
+    Expel(usize),
     /// The messages that need a locked row leave it, and the others are tried again.
     Part,
     /// It is halved, to find the message that is refused, or because it is too large.
@@ -88,7 +94,7 @@ pub(super) fn next(refused: &Refused, facts: &Facts, may_set_aside: impl FnOnce(
     let tries = match refused {
         Refused::Systemic(_) | Refused::TableLocked => return Step::Wait,
         Refused::Discarded(_) | Refused::Seen => return Step::Again,
-        Refused::Panicked(_) => return Step::Expel,
+        Refused::Panicked(index) => return Step::Expel(*index),
         Refused::TooLarge => return Step::Halve,
         Refused::Race(_) if facts.refusals <= MAX_FAST_RACES => return Step::Again,
         Refused::Locked { blocked, .. } if is_several && !blocked.is_empty() => return Step::Part,
@@ -100,16 +106,16 @@ pub(super) fn next(refused: &Refused, facts: &Facts, may_set_aside: impl FnOnce(
         _ if facts.accepted == 0 => return Step::Wait,
         Refused::Data(_) => return Step::Reject,
         Refused::Unreadable(_) => MAX_TRIES,
-        Refused::Locked { .. } | Refused::Slow(_) if facts.is_known => MAX_TRIES,
+        Refused::Locked { .. } | Refused::Slow(_) if facts.has_known_cause => MAX_TRIES,
         Refused::Race(_) | Refused::Locked { .. } | Refused::Slow(_) => MAX_PATIENT_TRIES,
     };
     if facts.refusals >= tries && may_set_aside() { Step::SetAside } else { Step::PutOff }
 }
 
 impl Portion {
-    pub(super) const fn facts(&self, is_known: bool, is_patient: bool) -> Facts {
+    pub(super) const fn facts(&self, has_known_cause: bool, is_patient: bool) -> Facts {
         let (accepted, rejected) = (self.accepted.len(), self.rejected.len());
-        Facts { accepted, rejected, refusals: self.refusals, is_known, is_patient }
+        Facts { accepted, rejected, refusals: self.refusals, has_known_cause, is_patient }
     }
 
     /// The keys named by its messages that can be applied.
@@ -118,7 +124,12 @@ impl Portion {
         named.chain(self.culprits.iter().copied())
     }
 
-    /// What others may share whose message is refused for the same reason.
+    /// Whether others that share a cause were given up a short time ago.
+    pub(super) fn has_known_cause(&self, set_aside: &SetAside, now: Instant) -> bool {
+        self.causes(set_aside).any(|cause| set_aside.has_given_up(cause, now))
+    }
+
+    /// The causes that messages refused for the same reason are likely to share.
     pub(super) fn blamed(&self, set_aside: &SetAside) -> Vec<Cause> {
         if self.culprits.is_empty() { self.causes(set_aside).collect() } else { self.culprits.clone() }
     }
@@ -130,8 +141,8 @@ impl Portion {
     }
 
     /// Whether its message is set aside if it is refused once more.
-    pub(super) const fn is_at_last_try(&self, is_known: bool) -> bool {
-        self.refusals + 1 >= if is_known { MAX_TRIES } else { MAX_PATIENT_TRIES }
+    pub(super) const fn is_at_last_try(&self, has_known_cause: bool) -> bool {
+        self.refusals + 1 >= if has_known_cause { MAX_TRIES } else { MAX_PATIENT_TRIES }
     }
 
     /// Takes out the messages that need a locked row, each as a portion of its own.
@@ -236,8 +247,8 @@ impl Portion {
     /// Its message as a dead letter that waits until what is stored has been repaired.
     pub(super) fn set_aside(self, refused: &Refused, causes: Vec<Cause>) -> Self {
         let why = format!("tried alone {} times: {refused}", self.refusals);
-        let admission = self.admission;
-        Self { set_aside: Some(why.clone()), causes, admission, ..self.rejected(Reason::CrashLoop, &why) }
+        let (admission, rejected) = (self.admission, self.rejected(Reason::CrashLoop, &why));
+        Self { verdict: Some(Verdict { why, causes }), admission, ..rejected }
     }
 
     /// The same messages, with the first one alone: the first transaction after an outage is small. Dead letters are halved,
@@ -256,7 +267,7 @@ impl Portion {
     }
 }
 
-/// The identifiers that a message gives: most of the rows that it needs belong to the people who have them.
+/// A cause for each identifier that a message gives: most of the rows that it needs belong to the people who have them.
 fn causes<'a>(one: &'a Accepted, set_aside: &'a SetAside) -> impl Iterator<Item = Cause> + 'a {
     one.identifiers.iter().map(move |identifier| set_aside.cause((&one.plan.event.company, identifier)))
 }

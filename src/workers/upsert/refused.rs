@@ -16,7 +16,7 @@ pub(super) enum Refused {
     /// Another worker was faster; the next try sees its rows.
     #[error("it lost races against other transactions, or stored rows contradict each other ({0})")]
     Race(String),
-    /// What was taken for granted about it is wrong, and nothing is inserted.
+    /// An assumption about it is wrong, and nothing is inserted.
     #[error("one of its events or people was seen before")]
     Seen,
     /// The events and webhooks of several messages are too large together, or their dead letters take too long to search.
@@ -37,7 +37,7 @@ pub(super) enum Refused {
     /// Somebody keeps a row locked.
     #[error("{why}")]
     Locked {
-        /// What is known of it.
+        /// For a person.
         why: String,
         /// The accepted messages that need it, as far as somebody has looked, in their order.
         blocked: Vec<Blocked>,
@@ -68,6 +68,14 @@ impl Refused {
     /// A row is known to be locked.
     pub(super) fn locked() -> Self {
         Self::Locked { why: ROW_LOCKED.to_owned(), blocked: Vec::new() }
+    }
+
+    /// The accepted messages that are known to need a locked row.
+    pub(super) fn into_blocked(self) -> Vec<Blocked> {
+        match self {
+            Self::Locked { blocked, .. } => blocked,
+            _ => Vec::new(),
+        }
     }
 
     /// Whether it is about the messages: others may be applied meanwhile.

@@ -59,17 +59,17 @@ impl Round {
             if !self.locked.is_empty() {
                 self.parked.extend(portion.take_out(set_aside, |cause| self.locked.contains(&cause)));
             }
-            let mut is_known = false;
+            let mut has_known_cause = false;
             if set_aside.remembers_any(now) {
                 if self.is_retry {
-                    is_known = portion.causes(set_aside).any(|cause| set_aside.has_given_up(cause, now));
+                    has_known_cause = portion.has_known_cause(set_aside, now);
                 } else {
                     let known = portion.take_out(set_aside, |cause| set_aside.has_given_up(cause, now));
                     self.parked.extend(known);
                 }
             }
             if !portion.is_empty() {
-                return Some((portion, is_known));
+                return Some((portion, has_known_cause));
             }
         }
         None

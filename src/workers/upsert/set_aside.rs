@@ -16,7 +16,8 @@ const MAX_UNPROVEN: u32 = 2;
 /// transaction for a message that could be accepted.
 const UNPROVEN_INTERVAL: Duration = Duration::from_mins(1);
 
-/// How long it is reported at least, even if messages are accepted in the meantime, so that somebody sees it.
+/// Minimum time for which a message that was set aside is reported, even if others are accepted meanwhile, so that somebody
+/// sees it.
 const REPORTED: Duration = Duration::from_mins(1);
 
 /// How long the keys of messages that were given up are remembered.
@@ -33,7 +34,7 @@ pub struct SetAside {
 /// cause; a chance collision only costs one of them some of its tries.
 pub(super) type Cause = u64;
 
-/// How many transactions with accepted messages had been committed at a time.
+/// A point in time, as the number of transactions with accepted messages that were committed by then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Mark(u64);
 
@@ -96,7 +97,7 @@ impl SetAside {
         }
     }
 
-    /// Forgets the old ones, and whether any is left.
+    /// Forgets causes that were given up long ago. Returns whether any are left.
     pub(super) fn remembers_any(&self, now: Instant) -> bool {
         let mut state = self.state();
         state.given_up.retain(|_, one| one.is_fresh(now));
@@ -108,7 +109,7 @@ impl SetAside {
         self.state().given_up.get(&cause).is_some_and(|one| one.is_fresh(now))
     }
 
-    /// Whether one was set aside. A further one is no further sign that the database as a whole is at fault.
+    /// Whether a message with this cause was set aside. Another one does not suggest that the database as a whole is at fault.
     pub(super) fn has_set_aside(&self, cause: Cause, now: Instant) -> bool {
         self.state().given_up.get(&cause).is_some_and(|one| one.is_set_aside && one.is_fresh(now))
     }
@@ -122,7 +123,7 @@ impl SetAside {
         since < self.mark()
     }
 
-    /// Whether a message may be set aside now without that. If so, it counts as set aside.
+    /// Admits a message without that proof, if one may be set aside now. It then counts as set aside.
     pub(super) fn admit_unproven(&self, now: Instant) -> Option<Admission> {
         let mut state = self.state();
         let is_rare = state.last_at.is_none_or(|at| now.saturating_duration_since(at) >= UNPROVEN_INTERVAL);

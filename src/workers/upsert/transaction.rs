@@ -39,7 +39,7 @@ use crate::{
         links::{self, NewLink},
         table_locks,
     },
-    workers::room::Handed,
+    workers::room::{self, Handed},
 };
 
 /// What a committed transaction leaves to this process.
@@ -57,22 +57,17 @@ pub(super) struct Effects {
 /// How long a transaction waits for a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Patience {
-    /// As long as anybody.
+    /// As long as other transactions do.
     Patient,
     /// A tenth of a second: others met a lock a short time ago, and what is locked can be parked.
     Wary,
     /// A tenth of a second, and not at all for the dead letter that a message has already.
     Brief,
-    /// As long as others may need to commit: much longer waits were in vain a short time ago.
+    /// As long as others may need to commit: much longer waits have just been in vain.
     Least,
 }
 
 impl Patience {
-    /// For new messages. `is_wary`: others met a lock a short time ago.
-    pub(super) const fn of_new(is_wary: bool) -> Self {
-        if is_wary { Self::Wary } else { Self::Patient }
-    }
-
     /// Whether it waits for the dead letters that messages have already.
     const fn awaits_dead_letters(self) -> bool {
         matches!(self, Self::Patient | Self::Wary)
@@ -88,7 +83,6 @@ impl Patience {
 }
 
 /// Applies accepted messages, stores rejected ones, commits, and returns what is left to do.
-///
 pub(super) async fn apply(
     worker: &UpsertWorker,
     messages: Messages<'_>,
@@ -107,13 +101,14 @@ pub(super) async fn apply(
             }
         }
     };
-    let (Written { events, requests, dead, left_out, unsearched, endpoints }, measures, refused) =
-        worker.database.unit(unit).await??;
-    measures.record(&worker.metrics, began, &dead, left_out);
+    let Done { written, dead_letters, measures, refused } = worker.database.unit(unit).await??;
+    let Written { events, requests, endpoints } = written;
+    let DeadLetters { opened, left_out, unsearched } = dead_letters;
+    measures.record(&worker.metrics, began, &opened, left_out);
     worker.endpoints.remember(endpoints);
-    log_dead_letters(&worker.name, &dead, left_out);
+    log_dead_letters(&worker.name, &opened, left_out);
     dead_letters::log_unsearched(&worker.name, unsearched);
-    Ok(Effects { events, requests, dead_letters: dead.len() + left_out, refused })
+    Ok(Effects { events, requests, dead_letters: opened.len() + left_out, refused })
 }
 
 /// One transaction.
@@ -128,7 +123,14 @@ struct Try<'a> {
     lanes: Vec<Vec<Key>>,
 }
 
-type Done = (Written, Measures, HashMap<Uuid, Reason>);
+/// What a transaction did.
+struct Done {
+    written: Written,
+    dead_letters: DeadLetters,
+    measures: Measures,
+    /// The events that were refused, if spans are recorded.
+    refused: HashMap<Uuid, Reason>,
+}
 
 impl Try<'_> {
     /// Commits, or rolls back what is refused. After an error the connection is not usable any more.
@@ -181,10 +183,10 @@ impl Try<'_> {
         }
         let measures = Measures::of(&outcome, messages);
         let refused = refused(worker, &outcome);
-        let mut written = write(worker, conn, &mut outcome, assumed).await?;
-        let dead = DeadLetters { outcome, messages, budget, is_patient: patience.awaits_dead_letters() };
-        (written.dead, written.left_out, written.unsearched) = dead.write(worker, conn).await?;
-        Ok((written, measures, refused))
+        let written = write(worker, conn, &mut outcome, assumed).await?;
+        let is_patient = patience.awaits_dead_letters();
+        let dead_letters = write_dead_letters(worker, conn, outcome, messages, budget, is_patient).await?;
+        Ok(Done { written, dead_letters, measures, refused })
     }
 }
 
@@ -212,20 +214,23 @@ fn log_dead_letters(component: &str, dead: &[Reason], left_out: usize) {
 }
 
 /// The rows that a transaction wrote, as far as its caller needs them.
-#[derive(Default)]
 struct Written {
     /// To be published by this process.
     events: Vec<Handed<Committed>>,
     /// To be sent by this process.
     requests: Vec<Handed<Requests>>,
-    /// Reasons of new dead letters.
-    dead: Vec<Reason>,
-    /// How many messages have a dead letter that is locked.
-    left_out: usize,
-    /// How many messages lost their contents because they could not be searched.
-    unsearched: usize,
     /// Endpoints that have a row now.
     endpoints: Vec<Key>,
+}
+
+/// The dead letters of a transaction.
+struct DeadLetters {
+    /// The reasons of those that it opened.
+    opened: Vec<Reason>,
+    /// How many messages have one that is locked.
+    left_out: usize,
+    /// How many messages lost their contents because they could not be searched for erased people.
+    unsearched: usize,
 }
 
 /// Rows that others may wait for come first and last: endpoints that are not known yet, and deliveries that wait at them.
@@ -235,7 +240,6 @@ async fn write(
     outcome: &mut Outcome<'_>,
     assumed: Assumed,
 ) -> Result<Written, Refused> {
-    let mut written = Written::default();
     directory::update(conn, &outcome.contacts.changed).await?;
     let (mut published, mut deliveries, mut awaited) = (Vec::new(), Vec::new(), Vec::new());
     for run in &mut outcome.runs {
@@ -247,19 +251,13 @@ async fn write(
     chain_results::insert(conn, &awaited).await?;
     let unknown = worker.endpoints.unknown(&deliveries);
     endpoints::register(conn, &unknown).await?;
-    written.endpoints = unknown.into_iter().map(|endpoint| endpoint.key).collect();
+    let endpoints = unknown.into_iter().map(|endpoint| endpoint.key).collect();
     let (plain, waiting): (Vec<_>, Vec<_>) = deliveries.into_iter().partition(Delivery::is_plain);
-    // Rows without room in memory get no owner: any process takes them.
-    let (events, left) = worker.relay.reserve(owner, events::group(batch, owner, published));
-    let mut rows = events::rows(events.iter().map(|Handed(events, _)| events), owner)?;
-    rows.extend(events::rows(&left, None)?);
+    let events = events::group(batch, owner, published);
+    let (events, mut rows) = room::reserve_rows(Some(&worker.relay), owner, events)?;
     let requests = requests::group(batch, owner, plain);
-    let (mut requests, left) = match &worker.requests {
-        Some(sender) => sender.reserve(owner, requests),
-        None => (Vec::new(), requests),
-    };
-    rows.extend(requests::rows(requests.iter().map(|Handed(requests, _)| requests), owner)?);
-    rows.extend(requests::rows(&left, None)?);
+    let (mut requests, more) = room::reserve_rows(worker.requests.as_ref(), owner, requests)?;
+    rows.extend(more);
     // Reading the state of the lanes here saves the senders a round trip after the commit.
     let sent = requests.iter().flat_map(|Handed(requests, _)| &requests.deliveries);
     let lanes = sent.map(Delivery::lane).collect();
@@ -268,54 +266,45 @@ async fn write(
     for Handed(requests, _) in &mut requests {
         requests.lanes = Arc::clone(&lanes);
     }
-    (written.events, written.requests) = (events, requests);
     let waiting: Vec<_> = waiting.iter().map(|delivery| NewDelivery { delivery, first: None }).collect();
     deliveries::insert(conn, &waiting).await?;
-    Ok(written)
+    Ok(Written { events, requests, endpoints })
 }
 
-/// What is needed to write and resolve dead letters.
-struct DeadLetters<'a> {
-    outcome: Outcome<'a>,
-    messages: Messages<'a>,
-    budget: &'a SearchBudget,
-    /// It waits for dead letters that others have locked.
+/// Opens and resolves dead letters. `is_patient`: it waits for those that others have locked.
+async fn write_dead_letters(
+    worker: &UpsertWorker,
+    conn: &mut PgConnection,
+    outcome: Outcome<'_>,
+    messages: Messages<'_>,
+    budget: &SearchBudget,
     is_patient: bool,
-}
-
-impl DeadLetters<'_> {
-    /// Returns the reasons of the new ones, how many messages have one that is locked, and how many lost their contents because
-    /// they could not be searched for erased people.
-    async fn write(
-        self,
-        worker: &UpsertWorker,
-        conn: &mut PgConnection,
-    ) -> Result<(Vec<Reason>, usize, usize), Refused> {
-        let Outcome { mut dead, resolved, .. } = self.outcome;
-        let recognition = Recognition {
-            pepper: worker.settings.contacts.suppression_pepper.expose_secret(),
-            regions: &worker.rules.regions,
-            budget: self.budget,
-        };
-        // Before any dead letter is locked: an erasure may wait for others who need it.
-        let blanked = dead_letters::blank(conn, &recognition, &mut dead).await?;
-        let unsearched = blanked.ok_or(Refused::TooLarge)?;
-        let mut replays = self.messages.replays();
-        let mut left_out = Vec::new();
-        if !self.is_patient && !dead.is_empty() {
-            left_out = dead_letters::take_locked(conn, &mut dead).await?;
-            replays.retain(|(id, message)| {
-                !left_out.iter().any(|new| new.replay_of == Some(*id) && new.meaning == *message.meaning)
-            });
-        }
-        let discarded = dead_letters::lock_discarded(conn, &replays).await?;
-        if !discarded.is_empty() {
-            return Err(Refused::Discarded(discarded));
-        }
-        dead_letters::insert(conn, &dead).await?;
-        dead_letters::resolve(conn, &resolved).await?;
-        Ok((dead.iter().map(|dead| dead.reason).collect(), left_out.len(), unsearched))
+) -> Result<DeadLetters, Refused> {
+    let Outcome { mut dead, resolved, .. } = outcome;
+    let recognition = Recognition {
+        pepper: worker.settings.contacts.suppression_pepper.expose_secret(),
+        regions: &worker.rules.regions,
+        budget,
+    };
+    // Before any dead letter is locked: an erasure may wait for others who need it.
+    let blanked = dead_letters::blank(conn, &recognition, &mut dead).await?;
+    let unsearched = blanked.ok_or(Refused::TooLarge)?;
+    let mut replays = messages.replays();
+    let mut left_out = Vec::new();
+    if !is_patient && !dead.is_empty() {
+        left_out = dead_letters::take_locked(conn, &mut dead).await?;
+        replays.retain(|(id, message)| {
+            !left_out.iter().any(|new| new.replay_of == Some(*id) && new.meaning == *message.meaning)
+        });
     }
+    let discarded = dead_letters::lock_discarded(conn, &replays).await?;
+    if !discarded.is_empty() {
+        return Err(Refused::Discarded(discarded));
+    }
+    dead_letters::insert(conn, &dead).await?;
+    dead_letters::resolve(conn, &resolved).await?;
+    let opened = dead.iter().map(|dead| dead.reason).collect();
+    Ok(DeadLetters { opened, left_out: left_out.len(), unsearched })
 }
 
 /// Inserts contacts, ledger and effects, merges contacts, and records conflicts. Returns the state of `lanes`.

@@ -23,7 +23,6 @@ use crate::{
             run::Firing,
         },
         contact::Identifier,
-        event::EventRef,
         fault::{Fault, Reason, Stage},
         trace_context::TraceContext,
         trigger::{cache::TriggerCache, fired},
@@ -33,7 +32,7 @@ use crate::{
         ledger::EventKey,
     },
     telemetry::traces::{Attribute, Kind, Span, Traces, continued},
-    workers::spans,
+    workers::{dead_letter, spans},
 };
 
 /// A message that cannot be applied.
@@ -213,25 +212,5 @@ pub(super) fn undecoded(message: &Received, fault: Fault) -> NewDeadLetter {
 
 /// The dead letter of a message that worker 1 cannot apply.
 pub(super) fn dead_letter(message: &Received, fault: Fault) -> NewDeadLetter {
-    let event_key = fault.company.as_ref().and(fault.event.as_ref()).map(EventRef::key);
-    NewDeadLetter {
-        company: fault.company.map(|company| company.to_string()).unwrap_or_default(),
-        stage: Stage::Upsert,
-        reason: fault.reason,
-        message: fault.message,
-        meaning: fired::meaning(&message.body),
-        body: message.body.clone(),
-        routing_key: message.routing_key.clone(),
-        properties: properties::to_text(&message.properties),
-        source: fault.event.as_ref().map(|event| event.source().to_owned()),
-        event_id: fault.event.as_ref().map(|event| event.id().to_owned()),
-        event_key,
-        trigger: fault.trigger,
-        delivery_id: None,
-        endpoint_id: None,
-        attempts: 1,
-        replay_of: properties::replayed_dead_letter(&message.properties),
-        known_at: None,
-        is_blank: false,
-    }
+    dead_letter::of_message(message, Stage::Upsert, fault)
 }

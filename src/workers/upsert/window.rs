@@ -176,8 +176,27 @@ impl<T, R> Window<T, R> {
         if !self.admits(kind) {
             return None;
         }
-        let mut taken = Taken { ticket: self.ticket, contents: Vec::new(), alone: false };
-        let mut behind: HashSet<u64> = HashSet::new();
+        let (contents, alone) = self.choose(kind, limits, now);
+        if contents.is_empty() {
+            return None;
+        }
+        self.ticket.0 += 1;
+        let (ticket, members) = (self.ticket, contents.iter().map(|(number, _)| *number).collect::<Vec<_>>());
+        for number in &members {
+            if let Some(slot) = slot(&mut self.held, &mut self.slots, self.first, *number) {
+                self.in_flight.extend(&slot.demand.keys);
+            }
+        }
+        if kind == Kind::Parked {
+            self.parked -= members.len();
+        }
+        self.running.push(Running { ticket, kind, members, alone });
+        Some(Taken { ticket, contents, alone })
+    }
+
+    /// Takes the contents of the next transaction, and whether it has to be alone.
+    fn choose(&mut self, kind: Kind, limits: &Limits, now: Instant) -> (Vec<(u64, T)>, bool) {
+        let (mut contents, mut behind) = (Vec::new(), HashSet::<u64>::new());
         let (mut bytes, mut steps) = (0_usize, 0_usize);
         let held = self.held.slots.iter_mut().map(|(number, slot)| (*number, slot));
         for (number, slot) in held.chain((self.first..).zip(&mut self.slots)) {
@@ -191,7 +210,7 @@ impl<T, R> Window<T, R> {
                 behind.extend(&demand.keys);
                 continue;
             }
-            let may_be_alone = ready == Some(kind) && taken.contents.is_empty() && self.running.is_empty();
+            let may_be_alone = ready == Some(kind) && contents.is_empty() && self.running.is_empty();
             if demand.alone && !may_be_alone {
                 break;
             }
@@ -201,33 +220,17 @@ impl<T, R> Window<T, R> {
             }
             bytes = bytes.saturating_add(demand.bytes);
             steps = steps.saturating_add(demand.steps);
-            let is_full =
-                taken.contents.len() >= limits.messages || bytes > limits.bytes || steps > limits.steps;
-            if is_full && !taken.contents.is_empty() {
+            let is_full = contents.len() >= limits.messages || bytes > limits.bytes || steps > limits.steps;
+            if is_full && !contents.is_empty() {
                 break;
             }
-            taken.alone = demand.alone;
-            taken.contents.extend(slot.take().map(|content| (number, content)));
-            if taken.alone {
-                break;
+            let alone = demand.alone;
+            contents.extend(slot.take().map(|content| (number, content)));
+            if alone {
+                return (contents, true);
             }
         }
-        if taken.contents.is_empty() {
-            return None;
-        }
-        self.ticket.0 += 1;
-        taken.ticket = self.ticket;
-        let members: Vec<u64> = taken.contents.iter().map(|(number, _)| *number).collect();
-        for number in &members {
-            if let Some(slot) = slot(&mut self.held, &mut self.slots, self.first, *number) {
-                self.in_flight.extend(&slot.demand.keys);
-            }
-        }
-        if kind == Kind::Parked {
-            self.parked -= members.len();
-        }
-        self.running.push(Running { ticket: taken.ticket, kind, members, alone: taken.alone });
-        Some(taken)
+        (contents, false)
     }
 
     /// Ends a transaction that has settled all of its messages but those that it has `parked`. Returns what can be acknowledged

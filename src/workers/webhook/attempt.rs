@@ -58,7 +58,7 @@ pub(super) struct Job {
     pub(super) owner: Uuid,
     /// When it was taken.
     pub(super) since: Instant,
-    /// Its state is that of this time, or later.
+    /// It was read at this time, or later.
     pub(super) read_at: Instant,
     /// The lane had no failures. Its successes are reported rarely.
     pub(super) is_calm: bool,
@@ -66,6 +66,16 @@ pub(super) struct Job {
     pub(super) is_expired: bool,
     /// How many requests its lane may have in flight in this process.
     pub(super) cap: u32,
+}
+
+impl Job {
+    /// The batch of a delivery that has no row.
+    pub(super) fn batch(&self) -> Option<&Arc<Batch>> {
+        match &self.origin {
+            Origin::Batch(batch) => Some(batch),
+            Origin::Row => None,
+        }
+    }
 }
 
 /// Where a delivery is stored.
@@ -256,8 +266,7 @@ impl Sender {
     pub(super) fn skip_overdue(&self, limit: impl Fn(&str) -> Duration) {
         let now = Instant::now();
         let is_overdue = |job: &Job| {
-            matches!(job.origin, Origin::Batch(_))
-                && now.saturating_duration_since(job.since) >= limit(&job.lane.company)
+            job.batch().is_some() && now.saturating_duration_since(job.since) >= limit(&job.lane.company)
         };
         let overdue = self.queue().take_overdue(is_overdue);
         for job in overdue {
@@ -372,27 +381,4 @@ async fn without_panic(attempt: impl Future<Output = Outcome>) -> Outcome {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::webhook::{
-        attempt::{Next, RetryRule, Round, after_attempt, signal},
-        breaker::Signal,
-    };
-
-    #[tokio::test]
-    async fn attempt_that_panics_is_counted_and_retried() {
-        let outcome = without_panic(async { panic!("a defect") }).await;
-        assert_eq!(outcome.class, Class::Panicked);
-        assert_eq!(signal(&outcome), Signal::None, "it says nothing about the endpoint");
-        let rule = RetryRule {
-            schedule: vec![Duration::from_secs(5)],
-            jitter: 0.0,
-            max_age: Duration::from_hours(1),
-            retry_statuses: Vec::new(),
-            dead_statuses: Vec::new(),
-        };
-        let next = |attempts| after_attempt(&outcome, Round { attempts, age: Duration::ZERO }, &rule, 0.0);
-        assert_eq!(next(1), Next::Retry { after: Duration::from_secs(5), counted: true });
-        assert!(matches!(next(2), Next::Dead(..)));
-    }
-}
+mod tests;

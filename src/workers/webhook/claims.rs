@@ -22,7 +22,7 @@ use crate::{
     postgres::endpoints::{self, TURNS, Turns},
     settings::{EndpointTerms, Settings},
     telemetry::chain,
-    workers::{component::WEBHOOK_WORKER, retry::DatabaseWait, wake_ups::WakeUp},
+    workers::{backoff, component::WEBHOOK_WORKER, retry::DatabaseWait, wake_ups::WakeUp},
 };
 
 /// Minimum time between two polls for a lane that another process is about to claim.
@@ -173,34 +173,23 @@ impl Claims {
             }
         };
         let sender = &self.hand_over.sender;
-        let waits = !sender.queue().is_empty();
-        let needs_room = self.waits_for_room || !self.hand_over.lanes.owned().is_empty();
-        let overdue = async {
-            if waits { tokio::time::sleep(WAIT_INTERVAL).await } else { std::future::pending().await }
-        };
-        let freed =
-            async { if needs_room { sender.freed.notified().await } else { std::future::pending().await } };
+        let next_search = (!sender.queue().is_empty()).then(|| Instant::now() + WAIT_INTERVAL);
         let next_reload = self.hand_over.lanes.next_reload();
-        let reload = async {
-            match next_reload {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
-                None => std::future::pending().await,
-            }
-        };
+        let needs_room = self.waits_for_room || !self.hand_over.lanes.owned().is_empty();
         tokio::select! {
             wake_up = wake_up => match wake_up {
                 Some(wake_up) => self.note(wake_up),
                 None => self.wake_ups = None,
             },
             () = self.rescheduled.notified() => self.next_poll = Instant::now(),
-            () = freed => {
+            () = sender.freed.notified(), if needs_room => {
                 if self.waits_for_room && sender.queue().busy_companies().is_empty() {
                     self.next_poll = Instant::now();
                 }
             }
-            () = overdue => {}
-            () = reload => {}
-            () = tokio::time::sleep_until(self.next_poll.into()) => {}
+            () = backoff::until(next_search) => {}
+            () = backoff::until(next_reload) => {}
+            () = backoff::until(Some(self.next_poll)) => {}
         }
     }
 

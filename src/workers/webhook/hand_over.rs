@@ -221,6 +221,7 @@ impl HandOver {
                 // Without an owner of the lane every process may send, so each has a part of its cap.
                 let senders = if is_owner { 1 } else { self.presence.senders() };
                 job.cap = (row.lane.cap() / senders).max(1);
+                job.is_calm = row.lane.breaker.is_calm();
                 // If this process holds it already, the batch is released as forgotten once it is recorded.
                 let _ = queue.push(job);
                 None

@@ -66,8 +66,8 @@ pub(super) struct Owned {
     pub(super) is_exhausted: bool,
     /// When it may be loaded again.
     pub(super) reload_at: Instant,
-    /// Nothing more is loaded, because the lane is closed.
-    pub(super) is_done: bool,
+    /// Nothing more of it is loaded, because it may not send for now.
+    pub(super) is_closed: bool,
 }
 
 impl Lanes {
@@ -99,19 +99,17 @@ impl Lanes {
     pub(super) fn own(&self, process: Uuid, claimed: Vec<ClaimedLane>) {
         for ClaimedLane { row, .. } in claimed {
             let claimed_at = (row.now, Instant::now());
-            let handle = self.get(&row.key, &row.url);
-            let (owner, state) = (process, row.lane);
             let lane = Owned {
-                owner,
-                state,
+                owner: process,
+                handle: self.get(&row.key, &row.url),
+                state: row.lane,
                 claimed_at,
-                handle,
                 cursor: Cursor::START,
                 reached: Cursor::START,
                 loaded: HashSet::new(),
                 is_exhausted: false,
                 reload_at: claimed_at.1,
-                is_done: false,
+                is_closed: false,
             };
             self.owned().insert(row.key, lane);
         }
@@ -135,7 +133,7 @@ impl Lanes {
 
     /// Whether this process owns the lane and sends what is due there.
     pub(super) fn is_sending(&self, key: &Key) -> bool {
-        self.owned().get(key).is_some_and(|owned| !owned.is_done)
+        self.owned().get(key).is_some_and(|owned| !owned.is_closed)
     }
 
     /// Notes the breaker of an owned lane.
@@ -150,7 +148,7 @@ impl Lanes {
         let now = Instant::now();
         self.owned()
             .values()
-            .filter(|lane| !lane.is_done && lane.reload_at > now)
+            .filter(|lane| !lane.is_closed && lane.reload_at > now)
             .map(|lane| lane.reload_at)
             .min()
     }
@@ -158,7 +156,7 @@ impl Lanes {
     /// Loads nothing more of a lane, because its state has changed.
     pub(super) fn close(&self, key: &Key) {
         if let Some(owned) = self.owned().get_mut(key) {
-            owned.is_done = true;
+            owned.is_closed = true;
         }
     }
 
@@ -184,7 +182,7 @@ impl Lanes {
 impl Owned {
     /// Whether nothing of it is in memory or about to be.
     pub(super) fn can_release(&self) -> bool {
-        self.loaded.is_empty() && (self.is_done || self.is_exhausted)
+        self.loaded.is_empty() && (self.is_closed || self.is_exhausted)
     }
 
     /// Whether deliveries in memory come after the place from which it is loaded next.

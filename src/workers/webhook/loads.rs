@@ -6,6 +6,7 @@ use std::{
 };
 
 use sqlx::PgConnection;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
@@ -39,16 +40,14 @@ const LOCKED_AGAIN: Duration = Duration::from_secs(1);
 /// How long a lane is left alone after a failed fold.
 const FOLD_AGAIN: Duration = Duration::from_secs(5);
 
-fn leave_alone<'a>(
-    owned: &mut HashMap<Key, Owned>,
-    lanes: impl IntoIterator<Item = &'a Key>,
-    time: Duration,
-) {
-    for key in lanes {
-        if let Some(lane) = owned.get_mut(key) {
-            lane.reload_at = Instant::now() + time;
-        }
-    }
+/// What to load now.
+#[derive(Default)]
+struct Plan {
+    visits: HashMap<Key, Planned>,
+    /// Where the rate limits of lanes are after these visits.
+    slots: Vec<(Key, OffsetDateTime)>,
+    /// Some lanes have more room than this load may use.
+    left_out: bool,
 }
 
 impl Claims {
@@ -98,46 +97,14 @@ impl Claims {
         // What was loaded may all have been superseded or folded.
         let loads_more = |(key, _): (&Key, &Planned)| {
             let owned = self.hand_over.lanes.owned();
-            owned.get(key).is_some_and(|lane| !lane.is_done && !lane.is_exhausted && lane.loaded.is_empty())
+            owned.get(key).is_some_and(|lane| !lane.is_closed && !lane.is_exhausted && lane.loaded.is_empty())
         };
         Ok(left_out || planned.iter().any(loads_more))
     }
 
-    /// What to load of each lane. Stores how much of their rate limits that uses.
+    /// What to load of each lane, once its use of rate limits is stored. Also returns whether lanes were left out.
     async fn plan_visits(&self, process: Uuid) -> Result<(HashMap<Key, Planned>, bool), sqlx::Error> {
-        let (mut visits, slots, left_out) = {
-            let queue = self.hand_over.sender.queue();
-            let mut owned = self.hand_over.lanes.owned();
-            let mut visits = HashMap::new();
-            let mut slots = Vec::new();
-            let clock = Instant::now();
-            let is_ready = |lane: &Owned| !lane.is_done && lane.reload_at <= clock;
-            let ready = owned.values().filter(|lane| is_ready(lane)).count();
-            let mut budget = queue.free().min(MAX_LOADED);
-            // No lane may use up the whole budget.
-            let share = (budget / ready.max(1)).max(MIN_SHARE);
-            let mut companies: HashMap<&str, usize> = HashMap::new();
-            let mut left_out = false;
-            for (key, lane) in owned.iter_mut().filter(|(_, lane)| is_ready(lane)) {
-                let of_company =
-                    companies.entry(key.company.as_str()).or_insert_with(|| queue.room_of(&key.company));
-                // A lane without room stays owned, and is planned again when the queue has room.
-                let wanted = queue.room(key).min(share);
-                let room = wanted.min(budget).min(*of_company);
-                left_out |= room < wanted && queue.free() > MAX_LOADED;
-                if room > 0
-                    && let Some(planned) = visits::plan(lane, (room, queue.held_of(key)), self.max_age, clock)
-                {
-                    budget -= planned.room;
-                    *of_company -= planned.room;
-                    if lane.state.send_interval.is_some() && planned.overdue.is_none() {
-                        slots.push((key.clone(), lane.state.next_slot_at));
-                    }
-                    visits.insert(key.clone(), planned);
-                }
-            }
-            (visits, slots, left_out)
-        };
+        let Plan { mut visits, slots, left_out } = self.plan();
         if !slots.is_empty() {
             let slots: Vec<_> = slots.iter().map(|(key, at)| (key, *at)).collect();
             let unit = async |conn: &mut PgConnection| endpoints::save_slots(conn, process, &slots).await;
@@ -146,6 +113,39 @@ impl Claims {
             leave_alone(&mut self.hand_over.lanes.owned(), &locked, LOCKED_AGAIN);
         }
         Ok((visits, left_out))
+    }
+
+    /// Divides the room of the queue among the lanes that may be loaded now.
+    fn plan(&self) -> Plan {
+        let queue = self.hand_over.sender.queue();
+        let mut owned = self.hand_over.lanes.owned();
+        let clock = Instant::now();
+        let is_ready = |lane: &Owned| !lane.is_closed && lane.reload_at <= clock;
+        let ready = owned.values().filter(|lane| is_ready(lane)).count();
+        let mut budget = queue.free().min(MAX_LOADED);
+        // No lane may use up the whole budget.
+        let share = (budget / ready.max(1)).max(MIN_SHARE);
+        let mut companies: HashMap<&str, usize> = HashMap::new();
+        let mut plan = Plan::default();
+        for (key, lane) in owned.iter_mut().filter(|(_, lane)| is_ready(lane)) {
+            let of_company =
+                companies.entry(key.company.as_str()).or_insert_with(|| queue.room_of(&key.company));
+            // A lane without room stays owned, and is planned again when the queue has room.
+            let wanted = queue.room(key).min(share);
+            let room = wanted.min(budget).min(*of_company);
+            plan.left_out |= room < wanted && queue.free() > MAX_LOADED;
+            if room > 0
+                && let Some(planned) = visits::plan(lane, (room, queue.held_of(key)), self.max_age, clock)
+            {
+                budget -= planned.room;
+                *of_company -= planned.room;
+                if lane.state.send_interval.is_some() && planned.overdue.is_none() {
+                    plan.slots.push((key.clone(), lane.state.next_slot_at));
+                }
+                plan.visits.insert(key.clone(), planned);
+            }
+        }
+        plan
     }
 
     /// The deliveries of these lanes that are in memory.
@@ -165,6 +165,19 @@ impl Claims {
         for job in held {
             // Its outcome is about to be recorded.
             self.hand_over.lanes.unload(&job.lane, job.delivery.key.id);
+        }
+    }
+}
+
+/// Loads nothing more of these lanes for this time.
+fn leave_alone<'a>(
+    owned: &mut HashMap<Key, Owned>,
+    lanes: impl IntoIterator<Item = &'a Key>,
+    time: Duration,
+) {
+    for key in lanes {
+        if let Some(lane) = owned.get_mut(key) {
+            lane.reload_at = Instant::now() + time;
         }
     }
 }

@@ -1,11 +1,13 @@
 //! The deliveries that a process holds in memory, and which of them is sent next. Pure: no I/O, no clock.
 //!
 //! The lanes of one company on one host are a flow. Flows take turns, and so do the lanes of a flow. Nobody can take
-//! everything: a company may have twice as many requests in flight as there are free slots, a host and a lane as
-//! many. So some slots are always free for others, and a company alone still uses two thirds of them (a dynamic
-//! threshold, as in the shared buffers of network switches). The same rule shares the memory.
+//! everything: a company may have twice as many requests in flight as there are free slots, a host as many, and a flow as
+//! many as its host may still have. So some slots are always free for others, and a company alone still uses two thirds of
+//! them (a dynamic threshold, as in the shared buffers of network switches). The same rule shares the memory.
 
 mod figures;
+mod flows;
+mod lane;
 mod shares;
 
 use std::{
@@ -15,15 +17,15 @@ use std::{
 
 use uuid::Uuid;
 
-use self::shares::Shares;
+use self::{
+    flows::{Flow, InFlight},
+    lane::Lane,
+    shares::Shares,
+};
 use crate::domain::event::Key;
 
-/// How many requests a company may have in flight for each free slot. A host and a lane may have one.
+/// How many requests a company may have in flight for each free slot. A host may have one.
 const COMPANY_SHARE: usize = 2;
-
-/// A lane stops sending while this many of its outcomes wait to be recorded: if the process ends at once, their
-/// requests are made again.
-const MAX_UNRECORDED: usize = 256;
 
 /// A delivery in the queue.
 pub(super) trait Queued {
@@ -62,13 +64,7 @@ pub(super) struct Queue<T> {
     max_in_flight: usize,
     companies: Shares<Arc<Flow>>,
     hosts: Shares<Arc<Flow>>,
-}
-
-/// The lanes of one company on one host.
-#[derive(PartialEq, Eq, Hash)]
-struct Flow {
-    company: String,
-    host: String,
+    of_flows: InFlight,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -77,27 +73,6 @@ struct Holding {
     bytes: usize,
     /// The size of its answers that are not recorded.
     answer_bytes: usize,
-}
-
-struct Lane<T> {
-    flow: Arc<Flow>,
-    cap: u32,
-    waiting: VecDeque<T>,
-    in_flight: u32,
-    held: usize,
-    /// It is among the lanes of its flow.
-    has_turn: bool,
-}
-
-impl<T> Lane<T> {
-    fn may_send(&self) -> bool {
-        !self.waiting.is_empty() && self.in_flight < self.cap && self.unrecorded() < MAX_UNRECORDED
-    }
-
-    /// Deliveries that are not in flight any more, and whose outcome is about to be recorded.
-    fn unrecorded(&self) -> usize {
-        self.held.saturating_sub(self.waiting.len() + self.in_flight as usize)
-    }
 }
 
 impl<T: Queued> Queue<T> {
@@ -119,6 +94,7 @@ impl<T: Queued> Queue<T> {
             max_in_flight,
             companies: Shares::default(),
             hosts: Shares::default(),
+            of_flows: InFlight::default(),
         }
     }
 
@@ -200,14 +176,7 @@ impl<T: Queued> Queue<T> {
             let holding = Holding { deliveries: 1, bytes: size, answer_bytes: 0 };
             self.held_by.insert(key.company.clone(), holding);
         }
-        let lane = self.lanes.entry(key.clone()).or_insert_with(|| Lane {
-            flow: Arc::new(Flow { company: key.company.clone(), host: item.host().to_owned() }),
-            cap: item.cap(),
-            waiting: VecDeque::new(),
-            in_flight: 0,
-            held: 0,
-            has_turn: false,
-        });
+        let lane = self.lanes.entry(key.clone()).or_insert_with(|| Lane::new(&key.company, item.host()));
         lane.cap = item.cap();
         lane.held += 1;
         lane.waiting.push_back(item);
@@ -238,6 +207,8 @@ impl<T: Queued> Queue<T> {
                 self.hosts.wait(&flow.host, Arc::clone(&flow));
             } else if !self.companies.has_room(&flow.company, of_company) {
                 self.companies.wait(&flow.company, Arc::clone(&flow));
+            } else if !self.of_flows.may_start(&flow, self.hosts.room(&flow.host, of_host)) {
+                self.of_flows.wait(flow);
             } else if let Some(item) = self.take_from(&flow) {
                 return Some(item);
             }
@@ -261,6 +232,7 @@ impl<T: Queued> Queue<T> {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.hosts.ended(&flow.host);
         self.companies.ended(&flow.company);
+        self.turns.extend(self.of_flows.ended(&flow));
         self.give_turn(key);
         self.forget_idle(key);
     }
@@ -378,6 +350,7 @@ impl<T: Queued> Queue<T> {
             self.in_flight += 1;
             self.hosts.started(&flow.host);
             self.companies.started(&flow.company);
+            self.of_flows.started(flow);
         }
         started
     }

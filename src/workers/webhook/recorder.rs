@@ -79,7 +79,7 @@ pub(super) struct Recorder {
 /// How long a transaction waits for a lock.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Patience {
-    /// As long as anybody.
+    /// As long as other transactions do.
     Patient,
     /// Briefly: another wait was in vain a moment ago, and somebody may have locked many rows.
     Brief,
@@ -274,6 +274,7 @@ impl Recorder {
         let sender = self.sender.upgrade();
         let (skipped, bytes) = (taken.skipped.len(), taken.skipped.iter().map(Job::size).sum());
         let mut can_release = false;
+        // Each with whether it waits for another attempt, and whether it takes up a place in flight: a delivered one has left it.
         let attempted = taken.attempted.into_iter().map(|one| {
             let is_delivered = one.outcome.class == Class::Delivered;
             (one.job, matches!(one.next, Next::Retry { .. }), !is_delivered)

@@ -13,7 +13,7 @@ use crate::{
             events::{self, Committed},
         },
     },
-    workers::room::{HandOff, Handed},
+    workers::room::{self, HandOff, Handed},
 };
 
 /// Counts down the chains of `ended` deliveries, in the transaction that ended them, and inserts the results of
@@ -37,12 +37,7 @@ pub(super) async fn write(
     let completed = chains.iter().map(|ended| ended.chain.completed(&publisher, &ended.results));
     let completed: Vec<OutgoingEvent> = completed.collect();
     let completed = events::group(Uuid::now_v7(), owner, completed);
-    let (handed, left) = match relay {
-        Some(relay) => relay.reserve(owner, completed),
-        None => (Vec::new(), completed),
-    };
-    let mut rows = events::rows(handed.iter().map(|Handed(events, _)| events), owner)?;
-    rows.extend(events::rows(&left, None)?);
+    let (handed, rows) = room::reserve_rows(relay, owner, completed)?;
     effects::insert(conn, &rows).await?;
     Ok(handed)
 }

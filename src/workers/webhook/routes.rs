@@ -38,6 +38,15 @@ impl Route {
     pub(super) fn profile(&self, url: &str) -> Profile {
         self.profile.unwrap_or_else(|| Profile::of_url(url))
     }
+
+    fn new(endpoint: &EndpointSettings<'_>, tls: TlsSetup) -> Result<Self, SetUpError> {
+        Ok(Self {
+            http: http_client::Route { timeout: endpoint.timeout, tls },
+            secrets: secrets(endpoint.signing_secrets)?,
+            rule: endpoint.retry.clone(),
+            profile: endpoint.profile,
+        })
+    }
 }
 
 /// The routes of all endpoints.
@@ -70,17 +79,6 @@ impl Routes {
     /// The route of an endpoint, by company and URL.
     pub(super) fn of(&self, company: &str, url: &str) -> Arc<Route> {
         Arc::clone(self.special.get(company, url).unwrap_or(&self.default))
-    }
-}
-
-impl Route {
-    fn new(endpoint: &EndpointSettings<'_>, tls: TlsSetup) -> Result<Self, SetUpError> {
-        Ok(Self {
-            http: http_client::Route { timeout: endpoint.timeout, tls },
-            secrets: secrets(endpoint.signing_secrets)?,
-            rule: endpoint.retry.clone(),
-            profile: endpoint.profile,
-        })
     }
 }
 

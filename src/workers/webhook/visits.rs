@@ -54,7 +54,7 @@ pub(super) fn plan(
     let planned = Planned { after: lane.cursor, room, overdue: None, cap, is_calm };
     match lane.state.gate(now) {
         Gate::Stopped => {
-            lane.is_done = true;
+            lane.is_closed = true;
             None
         }
         // They end without a request.
@@ -74,7 +74,7 @@ pub(super) fn plan(
             let room = lane.state.take_slots(now, wanted);
             if wanted > 0 && room == 0 {
                 let wait = Duration::try_from(lane.state.next_slot_at - now).unwrap_or_default();
-                lane.is_done |= wait > MAX_SLOT_WAIT;
+                lane.is_closed |= wait > MAX_SLOT_WAIT;
                 lane.reload_at = clock + wait.max(Duration::from_millis(1));
             }
             (room > 0).then_some(Planned { room, ..planned })
@@ -100,7 +100,7 @@ pub(super) fn advance(
     }
     for (key, visit) in visits {
         let Some(lane) = owned.get_mut(key) else { continue };
-        lane.is_done |= visit.overdue.is_some();
+        lane.is_closed |= visit.overdue.is_some();
         lane.reached = lane.reached.max(lane.cursor);
         lane.is_exhausted = is_all && counts.get(key).copied().unwrap_or_default() < visit.room;
         if lane.is_exhausted {

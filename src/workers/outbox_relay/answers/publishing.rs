@@ -129,7 +129,7 @@ impl Task {
         warn_expired(lane.take(&mut self.due));
     }
 
-    /// Notes what became of answers.
+    /// Notes the outcomes of answers.
     fn note(&mut self, outcomes: Outcomes<Answer>) {
         let (mut unconfirmed, mut refused, mut expired) = (0, 0, 0);
         for (answer, outcome) in outcomes {
@@ -212,6 +212,7 @@ impl Task {
         }
     }
 
+    /// Sends answers, and waits until the broker has routed or refused each of them.
     async fn try_until_read(&mut self, answers: Vec<Answer>) -> Result<(), Lost> {
         self.try_send(answers).await?;
         while let Some(pipeline) = self.pipeline.as_mut().filter(|pipeline| pipeline.unread() > 0) {
@@ -221,7 +222,7 @@ impl Task {
         Ok(())
     }
 
-    /// What the broker had not routed when the connection was lost. Nobody knows more about the others.
+    /// The answers that the broker had not routed when the connection was lost. Nothing more will be known of the others.
     fn unread(&mut self) -> Vec<Answer> {
         let (mut unread, mut others) = (Vec::new(), Vec::new());
         for (answer, why) in self.pipeline.take().map(|mut lost| lost.abandon()).unwrap_or_default() {

@@ -1,10 +1,10 @@
 //! What follows a refusal.
 
+use bytes::Bytes;
+use lapin::BasicProperties;
+
 use super::*;
-use crate::{
-    domain::{event::meaning, fault::Stage},
-    postgres::dead_letters::NewDeadLetter,
-};
+use crate::{amqp::Received, domain::fault::Fault};
 
 fn race() -> Refused {
     Refused::Race("SQLSTATE 23505".to_owned())
@@ -75,8 +75,8 @@ fn refused_portion_ends() {
         (slow(), tried(11), Step::PutOff),
         (slow(), tried(12), Step::SetAside),
         (slow(), several(0, 1, 12), Step::PutOff),
-        (Refused::Panicked(0), tried(1), Step::Expel),
-        (Refused::Panicked(1), several(2, 2, 0), Step::Expel),
+        (Refused::Panicked(0), tried(1), Step::Expel(0)),
+        (Refused::Panicked(1), several(2, 2, 0), Step::Expel(1)),
         (Refused::TooLarge, several(2, 0, 1), Step::Halve),
         (Refused::TableLocked, tried(9), Step::Wait),
         (Refused::TableLocked, several(2, 0, 0), Step::Wait),
@@ -93,7 +93,7 @@ fn refused_portion_ends() {
 /// The first one has had all the patience.
 #[test]
 fn message_that_needs_what_others_needed_is_given_up_sooner() {
-    let tried = |refusals| Facts { accepted: 1, refusals, is_known: true, ..Facts::default() };
+    let tried = |refusals| Facts { accepted: 1, refusals, has_known_cause: true, ..Facts::default() };
     for refused in [locked(), slow()] {
         assert_eq!(next(&refused, &tried(2), || true), Step::PutOff);
         assert_eq!(next(&refused, &tried(3), || true), Step::SetAside);
@@ -109,34 +109,20 @@ fn leave_is_asked_only_for_what_would_be_set_aside() {
     next(&unreadable(), &facts, || panic!("it is tried again"));
 }
 
-fn dead(number: u64, body: &'static [u8]) -> Rejected {
-    let dead = NewDeadLetter {
-        company: String::new(),
-        stage: Stage::Upsert,
-        reason: Reason::Undecodable,
-        message: String::new(),
-        meaning: meaning(body),
-        body: body.into(),
+fn dead(number: u64) -> Rejected {
+    let message = Received {
+        body: Bytes::new(),
+        properties: BasicProperties::default(),
         routing_key: String::new(),
-        properties: String::new(),
-        source: None,
-        event_id: None,
-        event_key: None,
-        trigger: None,
-        delivery_id: None,
-        endpoint_id: None,
-        attempts: 1,
-        replay_of: None,
-        known_at: None,
-        is_blank: false,
+        delivery_count: 0,
+        taken_at: Instant::now(),
     };
-    Rejected { number, dead }
+    Rejected { number, dead: triage::undecoded(&message, Fault::new(Reason::Undecodable, "")) }
 }
 
 #[test]
 fn dead_letters_are_halved_until_a_transaction_has_time_for_them() {
-    let portion =
-        Portion { rejected: vec![dead(1, b"1"), dead(2, b"2"), dead(3, b"3")], ..Portion::default() };
+    let portion = Portion { rejected: vec![dead(1), dead(2), dead(3)], ..Portion::default() };
     let sizes = |portions: &[Portion]| portions.iter().map(|one| one.rejected.len()).collect::<Vec<_>>();
     let mut halves = portion.with_probe();
     assert_eq!(sizes(&halves), [2, 1]);

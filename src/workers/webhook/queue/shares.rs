@@ -23,9 +23,14 @@ impl<W> Default for Shares<W> {
 }
 
 impl<W> Shares<W> {
+    /// How many more requests may start, if at most `limit` may be in flight.
+    pub(super) fn room(&self, name: &str, limit: usize) -> usize {
+        limit.saturating_sub(self.shares.get(name).map_or(0, |share| share.in_flight))
+    }
+
     /// Whether one more request may start, if at most `limit` may be in flight.
     pub(super) fn has_room(&self, name: &str, limit: usize) -> bool {
-        self.shares.get(name).map_or(0, |share| share.in_flight) < limit
+        self.room(name, limit) > 0
     }
 
     /// A request has started.

@@ -1,6 +1,6 @@
 //! Who is sent next, and who has to wait.
 
-use super::*;
+use super::{lane::MAX_UNRECORDED, *};
 
 struct Item(Uuid, Key, &'static str, u32);
 
@@ -144,10 +144,27 @@ fn what_is_sent_twice_after_a_crash_is_bounded() {
 #[test]
 fn a_host_uses_at_most_half_of_the_slots() {
     let mut queue = Queue::new(100, 1000, usize::MAX / 8);
-    push(&mut queue, &lane("acme", 1), "a", 200);
-    assert_eq!(start(&mut queue).get("acme"), Some(&50));
-    push(&mut queue, &lane("acme", 2), "b", 200);
-    assert_eq!(start(&mut queue).get("acme"), Some(&17), "with another host two thirds");
+    for company in 0..100 {
+        push(&mut queue, &lane(&format!("c{company}"), 1), "a", 2);
+    }
+    assert_eq!(start(&mut queue).len(), 50);
+    push(&mut queue, &lane("c1", 2), "b", 200);
+    assert_eq!(start(&mut queue).get("c1"), Some(&17), "another host");
+}
+
+#[test]
+fn a_company_leaves_slots_of_its_host_for_others() {
+    let mut queue = Queue::new(100, 1000, usize::MAX / 8);
+    for number in 0..100 {
+        push(&mut queue, &lane("greedy", number), "hangs", 1);
+    }
+    assert_eq!(start(&mut queue).get("greedy"), Some(&34), "a third");
+    for (company, expected) in [("a", 11), ("b", 4), ("c", 1), ("d", 0)] {
+        push(&mut queue, &lane(company, 1), "hangs", 100);
+        assert_eq!(start(&mut queue).get(company).copied().unwrap_or_default(), expected, "{company}");
+    }
+    queue.ended(&lane("greedy", 1));
+    assert_eq!(start(&mut queue).len(), 1);
 }
 
 #[test]
@@ -167,7 +184,7 @@ fn blocked_lanes_do_not_hide_others() {
     for number in 0..1000 {
         push(&mut queue, &lane("acme", number), "hangs", 1);
     }
-    assert_eq!(start(&mut queue).get("acme"), Some(&50));
+    assert_eq!(start(&mut queue).get("acme"), Some(&34));
     push(&mut queue, &lane("other", 1), "works", 1);
     assert_eq!(start(&mut queue).get("other"), Some(&1));
 }
@@ -197,11 +214,11 @@ fn more_free_slots_raise_the_shares_of_those_who_wait() {
     push(&mut queue, &lane("other", 1), "works", 10);
     assert_eq!(start(&mut queue).get("other"), Some(&10));
     push(&mut queue, &lane("acme", 1), "hangs", 100);
-    assert_eq!(start(&mut queue).get("acme"), Some(&11));
+    assert_eq!(start(&mut queue).get("acme"), Some(&8));
     for _ in 0..10 {
         queue.ended(&lane("other", 1));
     }
-    assert_eq!(start(&mut queue).get("acme"), Some(&5), "a half of all");
+    assert_eq!(start(&mut queue).get("acme"), Some(&3), "a third of all");
 }
 
 /// Flows that wait for a host must not hide others of their company, nor those of a company others on their host.
@@ -274,7 +291,7 @@ fn no_flow_is_forgotten() {
         assert_eq!((ended, queue.is_empty()), (pushed, true));
         let left = (queue.turns.len(), queue.flows.len(), queue.lanes.len(), queue.held_by.len());
         assert_eq!(left, (0, 0, 0, 0));
-        assert!(queue.hosts.is_empty() && queue.companies.is_empty());
+        assert!(queue.hosts.is_empty() && queue.companies.is_empty() && queue.of_flows.is_empty());
     }
 }
 

@@ -91,7 +91,7 @@ impl Recorder {
         self.lanes.set_refused(lanes.collect());
     }
 
-    /// `known` of them were refused before.
+    /// Logs further refusals, and reports all of them to health. `known` of them were refused before.
     fn report_refused(&self, alone: &[Taken], known: usize, why: Option<String>) {
         let outcomes = alone.len();
         let Some(Job { delivery, .. }) = alone.last().and_then(|taken| taken.jobs().next()) else {

@@ -21,7 +21,7 @@ use crate::{
         deliveries::{Attempted, First, NewDelivery, RowKey},
         effects::EffectsKey,
     },
-    workers::webhook::attempt::{Batch, Finished, Job, Origin},
+    workers::webhook::attempt::{Batch, Finished, Job},
 };
 
 /// An attempt and its consequence.
@@ -54,10 +54,8 @@ impl Taken {
     /// Whether its batches, and that of this job, were taken under the same id of this process. Under a new id it may have
     /// taken a batch again that it still works on; such copies of a delivery are recorded one after the other.
     pub(super) fn is_of_one_owner_with(&self, job: &Job) -> bool {
-        let Origin::Batch(batch) = &job.origin else { return true };
-        let owner = |job: &Job| if let Origin::Batch(batch) = &job.origin { Some(batch.owner) } else { None };
-        let mut owners = self.jobs().filter_map(owner);
-        owners.next().is_none_or(|owner| owner == batch.owner)
+        let Some(batch) = job.batch() else { return true };
+        self.jobs().find_map(Job::batch).is_none_or(|other| other.owner == batch.owner)
     }
 
     pub(super) fn of(finished: Finished) -> Self {
@@ -120,14 +118,14 @@ impl Taken {
 
     /// Deliveries with a row that were not attempted stay as they are.
     pub(super) fn is_nothing(&self) -> bool {
-        self.attempted.is_empty() && self.skipped.iter().all(|job| matches!(job.origin, Origin::Row))
+        self.attempted.is_empty() && self.skipped.iter().all(|job| job.batch().is_none())
     }
 
     /// The lanes with a report, and those of deliveries that will wait, in the lock order of all processes.
     pub(super) fn changing_lanes(&self) -> Vec<&Key> {
         let retried = self.attempted.iter().filter(|one| matches!(one.next, Next::Retry { .. }));
         let waiting = retried.map(|one| &one.job).chain(&self.skipped);
-        let waiting = waiting.filter(|job| matches!(job.origin, Origin::Batch(_))).map(|job| &job.lane);
+        let waiting = waiting.filter(|job| job.batch().is_some()).map(|job| &job.lane);
         let reporting = self.attempted.iter().filter(|one| one.is_report).map(|one| &one.job.lane);
         let lanes: BTreeSet<&Key> = reporting.chain(waiting).collect();
         lanes.into_iter().collect()
@@ -135,7 +133,7 @@ impl Taken {
 
     /// The attempts of deliveries that have a row.
     pub(super) fn pending(&self) -> Vec<Attempted<'_>> {
-        let pending = self.attempted.iter().filter(|one| matches!(one.job.origin, Origin::Row));
+        let pending = self.attempted.iter().filter(|one| one.job.batch().is_none());
         let pending = pending.map(|Recorded { job, started_at, outcome, next, .. }| Attempted {
             delivery: &job.delivery,
             progress: job.progress,
@@ -148,31 +146,26 @@ impl Taken {
 
     /// The deliveries that get a row now.
     pub(super) fn without_row(&self) -> Vec<NewDelivery<'_>> {
-        let attempted = self.attempted.iter().filter(|one| matches!(one.job.origin, Origin::Batch(_)));
+        let attempted = self.attempted.iter().filter(|one| one.job.batch().is_some());
         let attempted = attempted.map(|Recorded { job, started_at, outcome, next, .. }| NewDelivery {
             delivery: &job.delivery,
             first: Some(First { started_at: *started_at, outcome, next }),
         });
-        let skipped = self.skipped.iter().filter(|job| matches!(job.origin, Origin::Batch(_)));
+        let skipped = self.skipped.iter().filter(|job| job.batch().is_some());
         let skipped = skipped.map(|job| NewDelivery { delivery: &job.delivery, first: None });
         attempted.chain(skipped).collect()
     }
 
     /// The deliveries of batches.
     pub(super) fn of_batches(&self) -> impl Iterator<Item = (&EffectsKey, Uuid)> {
-        self.jobs().filter_map(|job| match &job.origin {
-            Origin::Batch(batch) => Some((&batch.key, job.delivery.key.id)),
-            Origin::Row => None,
-        })
+        self.jobs().filter_map(|job| Some((&job.batch()?.key, job.delivery.key.id)))
     }
 
     /// How many deliveries of each batch get a row now.
     pub(super) fn batches(&self) -> impl Iterator<Item = (&Batch, usize)> {
         let mut batches: HashMap<*const Batch, (&Batch, usize)> = HashMap::new();
-        for job in self.jobs() {
-            if let Origin::Batch(batch) = &job.origin {
-                batches.entry(Arc::as_ptr(batch)).or_insert((batch, 0)).1 += 1;
-            }
+        for batch in self.jobs().filter_map(Job::batch) {
+            batches.entry(Arc::as_ptr(batch)).or_insert((batch, 0)).1 += 1;
         }
         batches.into_values()
     }
