@@ -1,6 +1,6 @@
 //! Parses JSON from strangers in one of two ways: as `serde_json` does, and strictly.
 //!
-//! Strictly, duplicate keys and numbers beyond 64 bits are defects, though an object may be read [`with_doubles`]. NUL
+//! Strictly, duplicate keys and numbers beyond 64 bits are defects, except in an [`object_of_doubles`]. NUL
 //! characters, which Postgres cannot store, are dropped, and the escape of half a surrogate pair, which is no character, is
 //! read as U+FFFD. `is_shallow` limits the nesting. Nothing here knows what the JSON means.
 //!
@@ -27,7 +27,7 @@ use serde_json::{Map, Value, error::Category, value::RawValue};
 pub use self::{doubles::within_doubles, wide::Digits};
 pub(in crate::domain) use self::{
     surrogates::paired,
-    wide::{is_wide, with_doubles, written},
+    wide::{is_whole, is_wide, written},
 };
 
 /// Nesting of arrays and objects in a message; the outermost object counts as 1.
@@ -111,6 +111,11 @@ pub(in crate::domain) fn object_with(
         return object_of(&text, Sizes::AnyIn(any_size));
     }
     parsed
+}
+
+/// Parses a strict JSON object with any numbers that a double can hold.
+pub(in crate::domain) fn object_of_doubles(text: &str) -> Result<Map<String, Value>, BadJson> {
+    object_of(text, Sizes::Any)
 }
 
 fn object_of(text: &str, sizes: Sizes) -> Result<Map<String, Value>, BadJson> {

@@ -158,7 +158,7 @@ fn check_number(schema: &str, argument: &str) -> Result<(), String> {
     let definition = format!(r#"{{"name": "n", "parameters": {parameters}, "action": {action}}}"#);
     let trigger = Trigger::parse(&definition).unwrap_or_else(|bad| panic!("{schema}: {bad}"));
     assert!(trigger.warnings().is_empty(), "{schema}: {:?}", trigger.warnings());
-    let (arguments, _) = json::with_doubles(&format!(r#"{{"n": {argument}}}"#)).unwrap();
+    let arguments = json::object_of_doubles(&format!(r#"{{"n": {argument}}}"#)).unwrap();
     trigger.check_arguments(&arguments.into())
 }
 
