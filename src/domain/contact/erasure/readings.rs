@@ -19,13 +19,17 @@ const MIN_BASE64: usize = 12;
 /// The bytes as text, and every decoding of that text, each without invisible characters.
 pub(super) fn of(bytes: &[u8]) -> Vec<String> {
     let mut readings = Vec::new();
-    texts(bytes).iter().for_each(|text| add(&mut readings, text));
+    for text in texts(bytes) {
+        add(&mut readings, &text);
+    }
     let mut from = 0;
     for _ in 0..MAX_DEPTH {
         let end = readings.len();
         for index in from..end {
             let decoded: Vec<String> = readings.get(index).map(|text| decoded(text)).unwrap_or_default();
-            decoded.iter().for_each(|text| add(&mut readings, text));
+            for text in decoded {
+                add(&mut readings, &text);
+            }
         }
         from = end;
     }
