@@ -114,7 +114,7 @@ fn number_beyond_64_bits_is_sent_as_it_was_written() {
     let definition = json!({"type": "WEBHOOK", "url": "https://hooks.example/?n=$iccid", "body": body});
     let sent = |value: Json| {
         let request = rendered_with(&definition, &json!({"iccid": value}), false).unwrap();
-        (request.url.to_string(), String::from_utf8(request.body.unwrap()).unwrap())
+        (request.url.clone(), String::from_utf8(request.body.unwrap()).unwrap())
     };
     let (url, body) = sent(json!(89_551_234_567_890_123_456.0));
     assert_eq!(body, r#"{"number":89551234567890123456,"text":"no. 89551234567890123456"}"#);
