@@ -1,6 +1,6 @@
 //! Parses JSON from strangers in one of two ways: as `serde_json` does, and strictly.
 //!
-//! Strictly, duplicate keys and numbers beyond 64 bits are defects, except in an [`object_of_doubles`]. NUL
+//! Strictly, duplicate keys and numbers beyond 64 bits are defects, except in an `object_of_doubles`. NUL
 //! characters, which Postgres cannot store, are dropped, and the escape of half a surrogate pair, which is no character, is
 //! read as U+FFFD. `is_shallow` limits the nesting. Nothing here knows what the JSON means.
 //!
