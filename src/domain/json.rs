@@ -1,13 +1,16 @@
 //! Parses JSON from strangers in one of two ways: as `serde_json` does, and strictly.
 //!
-//! Strictly, duplicate keys, NUL characters (which Postgres cannot store) and numbers beyond 64 bits are defects.
-//! `is_shallow` limits the nesting. Nothing here knows what the JSON means.
+//! Strictly, duplicate keys and numbers beyond 64 bits are defects, except in an `object_of_doubles`. NUL
+//! characters, which Postgres cannot store, are dropped, and the escape of half a surrogate pair, which is no character, is
+//! read as U+FFFD. `is_shallow` limits the nesting. Nothing here knows what the JSON means.
 //!
 //! `serde_json` replaces an object that has its own private key (`$serde_json::private::RawValue`) with the JSON in
 //! that member's text. A value could so become any other one, with characters that nobody has escaped. Here it is an
 //! object like any other.
 
 mod doubles;
+mod surrogates;
+mod wide;
 
 use std::{
     borrow::Cow,
@@ -21,15 +24,14 @@ use serde::de::{
 };
 use serde_json::{Map, Value, error::Category, value::RawValue};
 
-pub use self::doubles::within_doubles;
+pub use self::{doubles::within_doubles, wide::Digits};
+pub(in crate::domain) use self::{
+    surrogates::paired,
+    wide::{is_whole, is_wide, written},
+};
 
 /// Nesting of arrays and objects in a message; the outermost object counts as 1.
 pub(in crate::domain) const MAX_DEPTH: usize = 128;
-
-/// Two to the power of 64, the first whole number above `u64`.
-const TWO_POW_64: f64 = 18_446_744_073_709_551_616.0;
-/// Minus two to the power of 63. The integers just below it round to it.
-const MINUS_TWO_POW_63: f64 = -9_223_372_036_854_775_808.0;
 
 /// Why a text is not strict JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +42,6 @@ pub(in crate::domain) enum Defect {
     NotAnObject,
     /// A duplicate key in an object.
     DuplicateKey,
-    /// A NUL character in a key or a string.
-    Nul,
     /// A number that does not fit 64 bits.
     WideNumber,
 }
@@ -52,7 +52,6 @@ impl fmt::Display for Defect {
             Self::Syntax { line, column } => write!(f, "is not JSON (line {line}, column {column})"),
             Self::NotAnObject => f.write_str("must be an object"),
             Self::DuplicateKey => f.write_str("contains a duplicate key in an object"),
-            Self::Nul => f.write_str("contains a NUL character, which cannot be stored"),
             Self::WideNumber => f.write_str("contains a number that does not fit 64 bits"),
         }
     }
@@ -88,9 +87,14 @@ pub fn is_empty(value: &Value) -> bool {
     }
 }
 
+/// The text in a JSON string.
+pub(in crate::domain) fn text(json: &str) -> Option<String> {
+    serde_json::from_str(json).ok().or_else(|| serde_json::from_str(&paired(json)?).ok())
+}
+
 /// Parses a strict JSON object.
 pub(in crate::domain) fn object(text: &str) -> Result<Map<String, Value>, BadJson> {
-    Notes::default().object(text)
+    object_of(text, Sizes::Bits64)
 }
 
 /// Parses a strict JSON object whose member `any_size` may have numbers of any size. One that no double can hold is read as
@@ -99,15 +103,30 @@ pub(in crate::domain) fn object_with(
     any_size: &'static str,
     text: &str,
 ) -> Result<Map<String, Value>, BadJson> {
-    let parse = |text: &str| Notes { any_size: Some(any_size), ..Notes::default() }.object(text);
-    let parsed = parse(text);
+    let parsed = object_of(text, Sizes::AnyIn(any_size));
     // serde_json has no value for such a number.
     if parsed.as_ref().is_err_and(|bad| bad.defect == Defect::WideNumber)
         && let Cow::Owned(text) = within_doubles(text)
     {
-        return parse(&text);
+        return object_of(&text, Sizes::AnyIn(any_size));
     }
     parsed
+}
+
+/// Parses a strict JSON object with any numbers that a double can hold.
+pub(in crate::domain) fn object_of_doubles(text: &str) -> Result<Map<String, Value>, BadJson> {
+    object_of(text, Sizes::Any)
+}
+
+fn object_of(text: &str, sizes: Sizes) -> Result<Map<String, Value>, BadJson> {
+    let parse = |text: &str| Notes { sizes, ..Notes::default() }.object(text);
+    let parsed = parse(text);
+    match &parsed {
+        Err(BadJson { defect: Defect::Syntax { .. }, .. }) => {
+            paired(text).map_or(parsed, |text| parse(&text))
+        }
+        _ => parsed,
+    }
 }
 
 /// Reads the members of an object in order, without parsing their values or rejecting duplicate keys. For
@@ -181,13 +200,25 @@ fn deepest(text: &str) -> usize {
     deepest
 }
 
+/// Which members of an object may have numbers beyond 64 bits.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Sizes {
+    /// None.
+    #[default]
+    Bits64,
+    /// This one.
+    AnyIn(&'static str),
+    /// All.
+    Any,
+}
+
 /// The defect that a visitor found; `serde_json`'s own error does not distinguish them.
 #[derive(Default)]
 struct Notes {
     defect: Cell<Option<Defect>>,
     member: RefCell<Option<String>>,
-    /// The member that may have numbers of any size, and whether it is being read.
-    any_size: Option<&'static str>,
+    sizes: Sizes,
+    /// Whether the member that is being read may have numbers of any size.
     is_any_size: Cell<bool>,
 }
 
@@ -203,13 +234,9 @@ impl Notes {
         E::custom(defect)
     }
 
-    fn without_nul<E: serde::de::Error>(&self, text: &str) -> Result<(), E> {
-        if text.as_bytes().contains(&0) { Err(self.reject(Defect::Nul)) } else { Ok(()) }
-    }
-
     /// Whether a float may be stored. Integers beyond 64 bits arrive as floats, rounded.
     fn admits(&self, value: f64) -> bool {
-        value < TWO_POW_64 && value > MINUS_TWO_POW_63 || self.is_any_size.get()
+        !is_wide(value) || self.is_any_size.get()
     }
 
     fn bad_json(self, error: &serde_json::Error) -> BadJson {
@@ -247,9 +274,12 @@ impl<'de> Visitor<'de> for Outermost<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
         let mut object = Map::new();
-        while let Some(key) = access.next_key::<String>()? {
-            self.notes.without_nul(&key)?;
-            self.notes.is_any_size.set(self.notes.any_size == Some(key.as_str()));
+        while let Some(key) = access.next_key::<String>()?.map(without_nul) {
+            self.notes.is_any_size.set(match self.notes.sizes {
+                Sizes::Bits64 => false,
+                Sizes::AnyIn(name) => name == key,
+                Sizes::Any => true,
+            });
             let value = access.next_value_seed(Any { notes: Some(self.notes) });
             match value {
                 Ok(value) => {
@@ -274,9 +304,13 @@ struct Any<'n> {
 }
 
 impl Any<'_> {
-    fn check<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
-        self.notes.map_or(Ok(()), |notes| notes.without_nul(text))
+    fn text(self, text: String) -> String {
+        if self.notes.is_some() { without_nul(text) } else { text }
     }
+}
+
+fn without_nul(text: String) -> String {
+    if text.as_bytes().contains(&0) { text.replace('\0', "") } else { text }
 }
 
 impl<'de> DeserializeSeed<'de> for Any<'_> {
@@ -317,9 +351,8 @@ impl<'de> Visitor<'de> for Any<'_> {
         }
     }
 
-    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Value, E> {
-        self.check(value)?;
-        Ok(Value::String(value.to_owned()))
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(self.text(value.to_owned())))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
@@ -334,8 +367,7 @@ impl<'de> Visitor<'de> for Any<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
-        while let Some(key) = access.next_key::<String>()? {
-            self.check(&key)?;
+        while let Some(key) = access.next_key::<String>()?.map(|key| self.text(key)) {
             let earlier = object.insert(key, access.next_value_seed(self)?);
             if let Some(notes) = self.notes.filter(|_| earlier.is_some()) {
                 return Err(notes.reject(Defect::DuplicateKey));

@@ -155,6 +155,12 @@ fn without_texts(definition: &Value) -> Value {
             members.insert(name.to_owned(), inside);
         }
     }
+    let actions = definition.get_mut("actions").and_then(Value::as_array_mut);
+    for action in actions.into_iter().flatten() {
+        if let Some(inside) = action.as_str().and_then(|text| serde_json::from_str(text).ok()) {
+            *action = inside;
+        }
+    }
     definition
 }
 
@@ -183,11 +189,14 @@ fn shapes(definition: &Value) -> Vec<Warning> {
         warnings
             .push(("/description".to_owned(), "this is no text, and is ignored; write a text".to_owned()));
     }
-    for name in ["parameters", "action", "actions"] {
-        if member(name).and_then(Value::as_str).is_some_and(|text| !text.trim().is_empty()) {
-            let message = "this is a text that holds JSON; write the JSON itself";
-            warnings.push((format!("/{name}"), message.to_owned()));
-        }
+    let is_text = |value: &Value| value.as_str().is_some_and(|text| !text.trim().is_empty());
+    let texts =
+        ["parameters", "action", "actions"].into_iter().filter(|name| member(name).is_some_and(is_text));
+    let actions = member("actions").and_then(Value::as_array).into_iter().flatten().enumerate();
+    let in_list = actions.filter(|(_, action)| is_text(action)).map(|(index, _)| format!("/actions/{index}"));
+    for place in texts.map(|name| format!("/{name}")).chain(in_list) {
+        let message = "this is a text that holds JSON; write the JSON itself";
+        warnings.push((place, message.to_owned()));
     }
     warnings
 }

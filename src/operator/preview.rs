@@ -98,7 +98,7 @@ pub fn find(text: &str) -> Result<Vec<Found>, PreviewError> {
     if let Some(next) = members.get("next").filter(|next| next.get() != "null") {
         // The parser's error would quote the value.
         let ListOrEmptyObject::<Box<RawValue>>(next) =
-            serde_json::from_str(next.get()).map_err(|_| PreviewError::Next(base))?;
+            serde_json::from_str(&unwrapped(next.get())).map_err(|_| PreviewError::Next(base))?;
         found.extend(next.into_iter().enumerate().map(|(index, raw)| Found {
             place: format!("{base}/next/{index}"),
             raw: unwrapped(raw.get()).into_owned(),

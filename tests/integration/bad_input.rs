@@ -1,6 +1,7 @@
 //! Invalid messages, each between valid neighbors in one batch. Each becomes one dead letter with the right reason
 //! and no content of the message in its text; the neighbors are applied, and nothing loops.
 
+mod applied;
 mod events;
 mod texts;
 

@@ -4,6 +4,7 @@ mod awaited;
 mod flood;
 mod late;
 mod many;
+mod notations;
 mod queued;
 mod resumed;
 mod terminal;

@@ -73,6 +73,9 @@ impl Plan {
         };
         let region = rules.region_of(&self.event.company);
         let mut sent = Cow::Borrowed(&self.event.arguments);
+        for (name, digits) in digits(&self.event, &self.event.arguments) {
+            sent.to_mut().insert(name.clone(), digits);
+        }
         if !self.event.left_out.is_empty() {
             sent.to_mut().extend(self.event.left_out.clone());
         }
@@ -156,13 +159,35 @@ fn steps(
                 Action::Webhook(webhook) => Work::Webhook(Arc::clone(webhook)),
                 Action::UpsertContact(mapping) => {
                     let stamp = Stamp { time: event.time, event: event.event.clone(), step: index };
-                    Work::UpsertContact(contact_update::fill(mapping, arguments, stamp, region, rules)?)
+                    let given = given(event, arguments);
+                    Work::UpsertContact(contact_update::fill(mapping, &given, stamp, region, rules)?)
                 }
             };
             steps.push(Step { index, trigger: Arc::clone(trigger), work });
         }
     }
     Ok(steps)
+}
+
+/// The arguments as a contact gets them: numbers that no type holds are texts.
+fn given<'a>(event: &TriggerFired, arguments: &'a Value) -> Cow<'a, Value> {
+    let mut given = Cow::Borrowed(arguments);
+    for (name, digits) in arguments.as_object().into_iter().flat_map(|arguments| digits(event, arguments)) {
+        if let Some(value) = given.to_mut().get_mut(name) {
+            *value = digits;
+        }
+    }
+    given
+}
+
+/// The digits of the arguments that are numbers beyond 64 bits.
+fn digits<'a>(
+    event: &'a TriggerFired,
+    arguments: &'a Map<String, Value>,
+) -> impl Iterator<Item = (&'a String, Value)> {
+    let is_number = |name: &String| arguments.get(name).is_some_and(Value::is_number);
+    let digits = event.digits.iter().filter(move |(name, _)| is_number(name));
+    digits.map(|(name, digits)| (name, Value::from(digits.as_str())))
 }
 
 /// Checks the arguments against the trigger's parameters. If they fit only without some that are not a value for the contact

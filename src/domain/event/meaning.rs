@@ -4,23 +4,23 @@
 //! It is the SHA-256 of a canonical form: members sorted by key, texts without escapes, numbers in decimal. As in
 //! RFC 8785, `1.0` and `1` are the same number, and texts are compared byte by byte.
 
-use std::fmt;
+use std::{borrow::Cow, cell::Cell, fmt};
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use sha2::{Digest as _, Sha256};
 
 use super::literals::without_nan;
+use crate::domain::json;
 
 /// Of the body of an event, in bytes. A larger one is never applied, so only its bytes are compared.
 pub const MAX_BODY: usize = 1024 * 1024;
 
-/// From here on, `serde_json` rounds whole numbers, so different ones look the same.
-const TWO_POW_64: f64 = 18_446_744_073_709_551_616.0;
 /// From here on, nobody writes out all digits of a number: it is the limit of a type, in a schema.
 const LIMIT: f64 = 1e30;
 
 /// Identifies the meaning of a message body. Two bodies that differ only in the order of members, in spacing, in the
-/// escapes of texts or in a byte order mark have the same meaning. `NaN` means what it is read as, null.
+/// escapes of texts or in a byte order mark have the same meaning. `NaN` means what it is read as, null, and half of a
+/// surrogate pair the replacement character.
 ///
 /// A body that is not JSON, has a duplicate key in an object, or is too large, too deep or too precise to be read
 /// means its own bytes.
@@ -33,7 +33,11 @@ pub fn meaning(body: &[u8]) -> [u8; 32] {
 #[must_use]
 pub fn meaning_without(names: &[&str], body: &[u8]) -> [u8; 32] {
     let body = without_mark(body);
-    let canonical = canonical(names, body).or_else(|| canonical(names, plain(body)?.as_bytes()));
+    let canonical = canonical(names, body, None).or_else(|| {
+        let plain = plain(body)?;
+        let wide = json::written(&plain);
+        canonical(names, plain.as_bytes(), Some(Wide { written: &wide, next: &Cell::new(0) }))
+    });
     canonical.map_or_else(|| Sha256::digest(body), Sha256::digest).into()
 }
 
@@ -43,21 +47,38 @@ pub fn without_mark(body: &[u8]) -> &[u8] {
     body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body)
 }
 
-/// See [`without_nan`].
-fn plain(body: &[u8]) -> Option<String> {
+/// The body as it is read where it is no JSON: see [`without_nan`] and [`json::paired`].
+fn plain(body: &[u8]) -> Option<Cow<'_, str>> {
     let text = std::str::from_utf8(body).ok().filter(|text| text.len() <= MAX_BODY)?;
-    without_nan(text)
+    let plain = without_nan(text).map_or(Cow::Borrowed(text), Cow::Owned);
+    Some(json::paired(&plain).map_or(plain, Cow::Owned))
 }
 
-fn canonical(without: &[&str], body: &[u8]) -> Option<Vec<u8>> {
+fn canonical(without: &[&str], body: &[u8], wide: Option<Wide<'_>>) -> Option<Vec<u8>> {
     if body.len() > MAX_BODY {
         return None;
     }
     let mut out = Vec::with_capacity(2 * body.len());
     let mut reader = serde_json::Deserializer::from_slice(body);
-    Writer { out: &mut out, without }.deserialize(&mut reader).ok()?;
+    Writer { out: &mut out, without, wide }.deserialize(&mut reader).ok()?;
     reader.end().ok()?;
     Some(out)
+}
+
+/// The numbers of the body that `serde_json` rounds, and how many have been read.
+#[derive(Clone, Copy)]
+struct Wide<'n> {
+    /// As they were written, and whether each is a whole number.
+    written: &'n [(&'n str, bool)],
+    next: &'n Cell<usize>,
+}
+
+impl<'n> Wide<'n> {
+    /// The digits of the next one, if it is a whole number.
+    fn digits(self) -> Option<&'n str> {
+        let index = self.next.replace(self.next.get() + 1);
+        self.written.get(index).filter(|(_, is_whole)| *is_whole).map(|(digits, _)| *digits)
+    }
 }
 
 /// Writes any value to the end of `out`. Nothing else is kept of a list or an object, so the memory is a small
@@ -66,6 +87,15 @@ struct Writer<'o, 'n> {
     out: &'o mut Vec<u8>,
     /// The names of members that are left out, if it is an object.
     without: &'n [&'n str],
+    /// `None` if it is not known whether the body has any.
+    wide: Option<Wide<'n>>,
+}
+
+impl<'n> Writer<'_, 'n> {
+    /// Writes what is within.
+    fn inner(&mut self) -> Writer<'_, 'n> {
+        Writer { out: &mut *self.out, without: &[], wide: self.wide }
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for Writer<'_, '_> {
@@ -104,16 +134,24 @@ impl<'de> Visitor<'de> for Writer<'_, '_> {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
+        let digits = match self.wide.filter(|_| json::is_wide(value)) {
+            Some(wide) => wide.digits(),
+            // Different ones look the same.
+            None if json::is_wide(value) && value.abs() < LIMIT => {
+                return Err(E::custom("a number that does not fit 64 bits"));
+            }
+            None => None,
+        };
         if value.abs() >= LIMIT {
             // Written out, it would take fifty times its size.
             write_number(self.out, &format!("{value:e}"));
             return Ok(());
         }
-        if value.abs() >= TWO_POW_64 {
-            return Err(E::custom("a number that does not fit 64 bits"));
+        match digits {
+            Some(digits) => write_number(self.out, digits),
+            // The sum of minus zero and zero is zero.
+            None => write_number(self.out, &(value + 0.0).to_string()),
         }
-        // The sum of minus zero and zero is zero.
-        write_number(self.out, &(value + 0.0).to_string());
         Ok(())
     }
 
@@ -123,14 +161,14 @@ impl<'de> Visitor<'de> for Writer<'_, '_> {
         Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<(), A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut access: A) -> Result<(), A::Error> {
         self.out.push(b'[');
-        while access.next_element_seed(Writer { out: &mut *self.out, without: &[] })?.is_some() {}
+        while access.next_element_seed(self.inner())?.is_some() {}
         self.out.push(b']');
         Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut access: A) -> Result<(), A::Error> {
         self.out.push(b'{');
         let first = self.out.len();
         let mut members = Vec::new();
@@ -140,7 +178,7 @@ impl<'de> Visitor<'de> for Writer<'_, '_> {
                 break;
             }
             let value = self.out.len();
-            access.next_value_seed(Writer { out: &mut *self.out, without: &[] })?;
+            access.next_value_seed(self.inner())?;
             if is_among(self.without, self.out.get(start..value)) {
                 self.out.truncate(start);
                 continue;
@@ -224,176 +262,4 @@ fn write_number(out: &mut Vec<u8>, decimal: &str) {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::{Map, Value, json};
-
-    use super::*;
-    use crate::domain::samples::matching;
-
-    fn is_same(one: &str, other: &str) -> bool {
-        meaning(one.as_bytes()) == meaning(other.as_bytes())
-    }
-
-    #[test]
-    fn spelling_does_not_matter() {
-        for (one, other) in [
-            (r#"{"a":1,"b":[true,null]}"#, "\u{feff} {\n\"b\" : [ true,null ],\t\"a\" : 1 }\r\n"),
-            (r#"{"a":{"x":1,"y":2,"z":3}}"#, r#"{"a":{"z":3,"x":1,"y":2}}"#),
-            (r#"["A/\u00e9\ud83d\ude00\n"]"#, "[\"\\u0041\\/é😀\\u000a\"]"),
-            (r#"{"\u0061":1}"#, r#"{"a":1}"#),
-            ("[1, 0, 1000, 10000000000000000000]", "[1.0, -0.0, 1e3, 1e19]"),
-            ("[0.1]", "[1E-1]"),
-            (
-                r#"{"minimum":0,"maximum":1.7976931348623157E+308}"#,
-                r#"{"maximum": 1.7976931348623157e308, "minimum": 0.0}"#,
-            ),
-            ("[-3.4028234663852886e38]", "[-340282346638528860000000000000000000000]"),
-            ("no JSON", "\u{feff}no JSON"),
-            ("[null]", "[NaN]"),
-            (r#"{"a":null,"b":"NaN"}"#, r#"{"b":"NaN","a":-Infinity}"#),
-        ] {
-            assert!(is_same(one, other), "{one} and {other}");
-        }
-    }
-
-    #[test]
-    fn every_difference_of_values_matters() {
-        let texts = [
-            "",
-            "{}",
-            "[]",
-            "0",
-            "1",
-            "-1",
-            "0.5",
-            "null",
-            "true",
-            "false",
-            r#""""#,
-            r#""0""#,
-            r#""null""#,
-            "[[]]",
-            "[{}]",
-            r#"["a","b"]"#,
-            r#"["b","a"]"#,
-            r#"["ab"]"#,
-            r#"["a,b"]"#,
-            r#"[["a"],"b"]"#,
-            r#"[["a","b"]]"#,
-            "[1,2]",
-            "[12]",
-            "[1,2,0]",
-            "[-12]",
-            r#"{"a":"b"}"#,
-            r#"{"b":"a"}"#,
-            r#"{"a":{"b":1}}"#,
-            r#"{"a":{},"b":1}"#,
-            r#"{"":"ab"}"#,
-            r#"{"ab":""}"#,
-            r#"["é"]"#,
-            "[\"e\u{301}\"]",
-            // Not read: they mean their bytes.
-            r#"{"a":1,"a":2}"#,
-            r#"{"a":2,"a":1}"#,
-            r#"{"a":1,"\u0061":2}"#,
-            "[18446744073709551616]",
-            "[18446744073709551617]",
-            "[1e400]",
-            "NaN x",
-            r#"["NaN"]"#,
-            "[1e300]",
-            "[-1e300]",
-            "[1e301]",
-            "[1",
-            "[1] x",
-            r#"["\ud800"]"#,
-        ];
-        for (index, one) in texts.iter().enumerate() {
-            for other in texts.iter().skip(index + 1) {
-                assert!(!is_same(one, other), "{one} and {other}");
-            }
-        }
-    }
-
-    #[test]
-    fn large_and_deep_bodies_mean_their_bytes() {
-        let padded = |spaces: usize| format!("{}1", " ".repeat(spaces));
-        assert!(is_same(&padded(MAX_BODY - 1), "1"));
-        assert!(!is_same(&padded(MAX_BODY), "1"));
-        let nested = |depth: usize, inner: &str| format!("{}{inner}{}", "[".repeat(depth), "]".repeat(depth));
-        assert!(is_same(&nested(100, " "), &nested(100, "")));
-        assert!(!is_same(&nested(100_000, " "), &nested(100_000, "")));
-        assert_eq!(meaning(b"\xff{}"), <[u8; 32]>::from(Sha256::digest(b"\xff{}")));
-    }
-
-    #[test]
-    fn members_can_be_left_out_of_the_body_and_not_of_what_is_within() {
-        let is_same = |one: &str, other: &str| {
-            meaning_without(&["x", "yy"], one.as_bytes()) == meaning_without(&["x", "yy"], other.as_bytes())
-        };
-        for other in [
-            r#"{"x":1,"a":1,"yy":[{}]}"#,
-            r#"{"a":1,"\u0078":{"a":2}}"#,
-            r#"{"x":1,"x":2,"a":1}"#,
-            "\u{feff}{\"a\":1.0,\"x\":NaN}",
-        ] {
-            assert!(is_same(r#"{"a":1}"#, other), "{other}");
-        }
-        for other in [r#"{"a":1,"y":1}"#, r#"{"a":1,"X":1}"#, r#"{"a":{"x":1}}"#, r#"{"x":1,"a":1,"a":1}"#] {
-            assert!(!is_same(r#"{"a":1}"#, other), "{other}");
-        }
-        assert!(!is_same(r#"{"a":{"x":1}}"#, r#"{"a":{}}"#) && !is_same(r#"[{"x":1}]"#, "[{}]"));
-        assert_eq!(meaning_without(&["x"], br#"{"a":[1,{"x":2}]}"#), meaning(br#"{"a":[1,{"x":2}]}"#));
-    }
-
-    fn values() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            // Never a whole number, which would be equal to an integer.
-            (-1e9..1e9).prop_map(|number: f64| Value::from(number.floor() + 0.5)),
-            matching("\\PC{0,8}").prop_map(Value::from),
-        ];
-        leaf.prop_recursive(4, 40, 6, |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-                prop::collection::vec((matching("\\PC{0,4}"), inner), 0..6)
-                    .prop_map(|members| Value::Object(members.into_iter().collect())),
-            ]
-        })
-    }
-
-    /// The same value with the members of each object in reverse.
-    fn reversed(value: &Value) -> Value {
-        match value {
-            Value::Array(items) => items.iter().map(reversed).collect(),
-            Value::Object(members) => {
-                let members = members.iter().rev().map(|(key, value)| (key.clone(), reversed(value)));
-                Value::Object(members.collect::<Map<_, _>>())
-            }
-            leaf => leaf.clone(),
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn order_and_spacing_do_not_matter(value in values()) {
-            let pretty = serde_json::to_vec_pretty(&reversed(&value)).unwrap();
-            prop_assert_eq!(meaning(value.to_string().as_bytes()), meaning(&pretty));
-        }
-
-        #[test]
-        fn two_values_have_two_meanings(one in values(), other in values()) {
-            let meaning = |value: &Value| meaning(value.to_string().as_bytes());
-            prop_assert_eq!(one == other, meaning(&one) == meaning(&other));
-            prop_assert_ne!(meaning(&json!([one])), meaning(&json!([one, other])));
-        }
-
-        #[test]
-        fn any_bytes_have_a_meaning(bytes: Vec<u8>) {
-            prop_assert_eq!(meaning(&bytes), meaning(&bytes.clone()));
-        }
-    }
-}
+mod tests;

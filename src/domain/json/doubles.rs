@@ -9,16 +9,10 @@ const GREATEST: &str = "1.7976931348623157e308";
 /// type.
 #[must_use]
 pub fn within_doubles(text: &str) -> Cow<'_, str> {
-    let is_part = |c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.' | 'e' | 'E');
     let (mut out, mut rest) = (String::new(), text);
     let mut found = false;
-    while let Some(at) = rest.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) {
-        let (before, token) = rest.split_at(at);
-        let is_text = token.starts_with('"');
-        let number_end = || token.find(|c| !is_part(c)).unwrap_or(token.len());
-        let end = if is_text { end_of_text(token) } else { number_end() };
-        let (token, after) = token.split_at(end);
-        let is_beyond = !is_text && token.parse().is_ok_and(f64::is_infinite);
+    while let Some((before, token, after)) = next_token(rest) {
+        let is_beyond = token.parse().is_ok_and(f64::is_infinite);
         found |= is_beyond;
         out.push_str(before);
         match token.strip_prefix('-') {
@@ -33,6 +27,16 @@ pub fn within_doubles(text: &str) -> Cow<'_, str> {
     }
     out.push_str(rest);
     Cow::Owned(out)
+}
+
+/// The next string or number of a JSON text, with its quotes, and what is before and after it.
+pub(super) fn next_token(text: &str) -> Option<(&str, &str, &str)> {
+    let is_part = |c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.' | 'e' | 'E');
+    let (before, token) = text.split_at(text.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit())?);
+    let number_end = || token.find(|c| !is_part(c)).unwrap_or(token.len());
+    let (token, after) =
+        token.split_at(if token.starts_with('"') { end_of_text(token) } else { number_end() });
+    Some((before, token, after))
 }
 
 /// Where the JSON string ends with which `text` begins.

@@ -76,8 +76,9 @@ impl Trigger {
     pub fn parse(raw: &str) -> Result<Self, BadTrigger> {
         let mut object = object(raw)?;
         for key in ["parameters", "action", "actions"] {
-            unwrap(&mut object, key);
+            object.get_mut(key).into_iter().for_each(unwrap);
         }
+        object.get_mut("actions").and_then(Value::as_array_mut).into_iter().flatten().for_each(unwrap);
         let mut problems = Problems::default();
         let name = name(&object, &mut problems);
         // Every event needs a name and actions; any later problem is the definition's own.
@@ -189,7 +190,7 @@ fn object(raw: &str) -> Result<Map<String, Value>, BadTrigger> {
         let reason = match bad.defect {
             Defect::Syntax { .. } | Defect::DuplicateKey => Reason::Undecodable,
             Defect::NotAnObject => Reason::EventInvalid,
-            Defect::Nul | Defect::WideNumber => Reason::TriggerInvalid,
+            Defect::WideNumber => Reason::TriggerInvalid,
         };
         let mut problems = Problems::default();
         match bad.member {
@@ -222,10 +223,8 @@ fn said<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
 }
 
 /// Replaces a text that holds JSON by what it holds.
-fn unwrap(object: &mut Map<String, Value>, key: &str) {
-    if let Some(member) = object.get_mut(key)
-        && let Some(value) = member.as_str().and_then(spelling::value_in)
-    {
+fn unwrap(member: &mut Value) {
+    if let Some(value) = member.as_str().and_then(spelling::value_in) {
         *member = value;
     }
 }

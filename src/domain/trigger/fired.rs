@@ -10,14 +10,13 @@ use time::OffsetDateTime;
 use crate::domain::{
     event::{CompanyId, EventRef, MAX_BODY, without_mark},
     fault::{Fault, Reason},
-    json::{self, BadJson, Defect, ObjectOnly},
+    json::{self, BadJson, Defect, Digits, ObjectOnly},
     trigger::{
         cache::TriggerCache,
         definition::{BadTrigger, Trigger},
-        shapes::{Id, ListOrEmptyObject, ObjectOrEmptyList, Whole, is_empty_list, is_empty_text},
+        shapes::{Id, ListOrEmptyObject, ObjectOrEmptyList, Whole},
         size, spelling,
     },
-    value::text::quote,
     webhook::variables::{ContactView, Declared, Variables},
 };
 
@@ -25,6 +24,7 @@ mod envelope;
 mod meaning;
 mod renamed;
 mod trace;
+mod values;
 
 pub use self::{meaning::meaning, renamed::renamed, trace::trace_of};
 
@@ -49,6 +49,8 @@ pub struct TriggerFired {
     pub session_id: Option<String>,
     /// Data of the platform's client, for webhooks. Personal data.
     pub client_data: Map<String, Value>,
+    /// Those of the client data.
+    pub client_digits: Digits,
     /// URLs of images of the conversation, for webhooks.
     pub images: Vec<String>,
     /// The trigger, then those of `next`. Never empty.
@@ -56,6 +58,8 @@ pub struct TriggerFired {
     /// The values that the language model filled in. A null counts as not given, but may satisfy the schema. Personal
     /// data.
     pub arguments: Map<String, Value>,
+    /// Those of the arguments.
+    pub digits: Digits,
     /// Given arguments that a plan counts as not given: they are placeholders or blank, and violate the schema.
     pub left_out: Map<String, Value>,
     /// The memory of definitions that no other event shares, in bytes.
@@ -86,7 +90,10 @@ impl TriggerFired {
         let images: usize = self.images.iter().map(|image| size_of::<String>() + image.capacity()).sum();
         let values = [&self.arguments, &self.left_out, &self.client_data].map(size::of_members);
         let values: usize = values.into_iter().sum();
-        size_of::<Self>() + images + values + self.size_of_triggers
+        let digits = self.digits.iter().chain(&self.client_digits);
+        let digits: usize =
+            digits.map(|(key, digits)| 2 * size_of::<String>() + key.len() + digits.len()).sum();
+        size_of::<Self>() + images + values + digits + self.size_of_triggers
     }
 
     /// A fault of this event.
@@ -120,8 +127,8 @@ impl TriggerFired {
             session_id: self.session_id.as_deref(),
             assistant_id: self.assistant_id.as_deref(),
             images: &self.images,
-            arguments: &self.arguments,
-            client_data: &self.client_data,
+            arguments: (&self.arguments, &self.digits),
+            client_data: (&self.client_data, &self.client_digits),
             declared: self,
             contact,
         }
@@ -221,8 +228,9 @@ struct EventData<'a> {
     images: Option<ListOrEmptyObject<&'a RawValue>>,
     #[serde(borrow)]
     trigger: &'a RawValue,
+    /// A list, also as a text.
     #[serde(borrow)]
-    next: Option<ListOrEmptyObject<&'a RawValue>>,
+    next: Option<&'a RawValue>,
     #[serde(borrow)]
     arguments: &'a RawValue,
 }
@@ -283,27 +291,25 @@ impl EventData<'_> {
         let assistant = self.assistant.map(|ObjectOrEmptyList(assistant)| assistant).unwrap_or_default();
         let session = self.session.map(|ObjectOrEmptyList(session)| session).unwrap_or_default();
         let images = self.images.map(|ListOrEmptyObject(images)| images).unwrap_or_default();
-        let images: Vec<String> =
-            images.iter().filter_map(|image| serde_json::from_str(image.get()).ok()).collect();
-        if images.iter().any(|image| image.contains('\0')) {
-            return Err(with_trigger(invalid(
-                "`data.images` contains a NUL character, which cannot be stored",
-            )));
-        }
+        let images = images.iter().filter_map(|image| json::text(image.get()));
+        let (client_data, client_digits) = self
+            .client_data
+            .map_or_else(|| Ok(Default::default()), values::client_data)
+            .map_err(with_trigger)?;
+        let (arguments, digits) = values::arguments(self.arguments, &triggers).map_err(with_trigger)?;
         Ok(TriggerFired {
             assistant_id: checked_id(assistant.id, "data.assistant.id").map_err(with_trigger)?,
             session_id: checked_id(session.id, "data.session.id").map_err(with_trigger)?,
-            client_data: self
-                .client_data
-                .map_or_else(|| Ok(Map::new()), client_data)
-                .map_err(with_trigger)?,
-            arguments: arguments(self.arguments, &triggers).map_err(with_trigger)?,
+            client_data,
+            client_digits,
+            arguments,
+            digits,
             left_out: Map::new(),
             company,
             event,
             time,
             max_interactions: assistant.max_interactions.0,
-            images,
+            images: images.map(|image| image.replace('\0', "")).collect(),
             triggers,
             size_of_triggers,
         })
@@ -311,10 +317,12 @@ impl EventData<'_> {
 
     /// The parsed definitions of the chain, and the memory of those that are not shared.
     fn triggers(&self, cache: &TriggerCache) -> Result<(Vec<Arc<Trigger>>, usize), Fault> {
-        let next = self.next.as_ref().map_or(&[][..], |ListOrEmptyObject(next)| next.as_slice());
+        let next = self.next.map_or(Cow::Borrowed("[]"), |next| spelling::unwrapped(next.get()));
         let (first, mut size) = cache.parse(&spelling::unwrapped(self.trigger.get()));
         let first = first.map_err(|bad| bad_trigger("data.trigger", &bad))?;
         let with_trigger = |fault: Fault| Fault { trigger: Some(first.name().to_owned()), ..fault };
+        let ListOrEmptyObject::<&RawValue>(next) =
+            serde_json::from_str(&next).map_err(|_| with_trigger(invalid("`data.next` must be a list")))?;
         if next.len() > MAX_NEXT {
             return Err(with_trigger(invalid(format!("`data.next` has more than {MAX_NEXT} triggers"))));
         }
@@ -359,37 +367,12 @@ fn checked_id(id: Option<Id<'_>>, path: &str) -> Result<Option<String>, Fault> {
     Ok(id)
 }
 
-/// An object, also as a text. An empty list counts as an empty object.
-fn object(raw: &RawValue) -> Result<Map<String, Value>, BadJson> {
-    let text = spelling::unwrapped(raw.get());
-    if is_empty_list(&text) { Ok(Map::new()) } else { json::object(&text) }
-}
-
-fn client_data(raw: &RawValue) -> Result<Map<String, Value>, Fault> {
-    if is_empty_text(raw.get()) {
-        return Ok(Map::new());
-    }
-    object(raw).map_err(|bad| bad_member("`data.clientData`", &bad, Reason::EventInvalid))
-}
-
-fn arguments(raw: &RawValue, triggers: &[Arc<Trigger>]) -> Result<Map<String, Value>, Fault> {
-    object(raw).map_err(|bad| {
-        // Only a declared name is safe to quote: a language model may have made up any other key.
-        let declared =
-            bad.member.as_ref().filter(|member| triggers.iter().any(|trigger| trigger.declares(member)));
-        match declared {
-            Some(name) => bad_member(&format!("argument {}", quote(name)), &bad, Reason::ArgumentsInvalid),
-            None => bad_member("`data.arguments`", &bad, Reason::ArgumentsInvalid),
-        }
-    })
-}
-
 /// `unstorable` is the reason for valid JSON that cannot be stored.
 fn bad_member(member: &str, bad: &BadJson, unstorable: Reason) -> Fault {
     let reason = match bad.defect {
         Defect::Syntax { .. } | Defect::DuplicateKey => Reason::Undecodable,
         Defect::NotAnObject => Reason::EventInvalid,
-        Defect::Nul | Defect::WideNumber => unstorable,
+        Defect::WideNumber => unstorable,
     };
     Fault::new(reason, format!("{member} {}", bad.defect))
 }

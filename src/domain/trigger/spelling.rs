@@ -3,7 +3,12 @@
 
 use std::borrow::Cow;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::{
+    Engine as _,
+    alphabet::STANDARD,
+    engine::DecodePaddingMode,
+    engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig},
+};
 use serde_json::{Value, value::RawValue};
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
@@ -15,22 +20,27 @@ use crate::domain::{
 /// How often an object may have been encoded as a text: by the model, by the library that calls it, by the platform.
 const MAX_ENCODED: usize = 3;
 
+/// Base64 with or without the characters that fill up the last group.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
 /// The JSON that stands in a text as JSON: `function.arguments` of `OpenAI`, a column of a database. Anything else as
 /// it is.
 #[must_use]
-pub fn unwrapped(json: &str) -> Cow<'_, str> {
-    let text_in = |text: &str| serde_json::from_str::<String>(text).ok();
-    let mut inside = if json.starts_with('"') { text_in(json) } else { None };
+pub fn unwrapped(text: &str) -> Cow<'_, str> {
+    let mut inside = if text.starts_with('"') { json::text(text) } else { None };
     for _ in 1..MAX_ENCODED {
         let is_text = |inside: &String| inside.trim_start().starts_with('"');
         inside = match inside {
-            Some(text) if is_text(&text) => text_in(&text),
+            Some(inside) if is_text(&inside) => json::text(&inside),
             inside => inside,
         };
     }
     match inside.filter(|inside| inside.trim_start().starts_with(['{', '['])) {
         Some(inside) => Cow::Owned(without_nan(&inside).unwrap_or(inside)),
-        None => Cow::Borrowed(json),
+        None => Cow::Borrowed(text),
     }
 }
 
@@ -70,10 +80,12 @@ fn with_data(text: &str) -> Option<String> {
 fn data(members: &Members<'_>) -> Option<String> {
     let text = |name: &str| {
         let value: Option<&RawValue> = members.iter().find(|(key, _)| key == name).map(|(_, value)| *value);
-        serde_json::from_str::<String>(value?.get()).ok()
+        json::text(value?.get())
     };
     let decoded = || {
-        let bytes = STANDARD.decode(text("data_base64")?.trim_ascii()).ok()?;
+        // RFC 4648, 5: the alphabet for URLs.
+        let standard = text("data_base64")?.replace('-', "+").replace('_', "/");
+        let bytes = BASE64.decode(standard.trim_ascii()).ok()?;
         String::from_utf8(without_mark(&bytes).to_vec()).ok()
     };
     let is_there = members.iter().any(|(key, value)| key == "data" && value.get() != "null");
@@ -92,7 +104,10 @@ pub(super) fn unfolded(text: &str) -> Option<String> {
     let event = event(text);
     let in_data = |key: &str, value: &str| match key {
         "trigger" | "arguments" | "clientData" => in_text(value),
-        "next" => list(value),
+        "next" => {
+            let inside = in_text(value);
+            list(inside.as_deref().unwrap_or(value)).or(inside)
+        }
         _ => None,
     };
     let in_event = |key: &str, value: &str| if key == "data" { with(value, in_data) } else { None };
@@ -242,6 +257,17 @@ mod tests {
                 r#"{"data": null, "data_base64": "e30="}"#,
                 Some(r#"{"data":{}}"#),
                 "Go: a member without omitempty",
+            ),
+            (
+                r#"{"data_base64": "eyJhIjoiw7_Dv8O_PyJ9"}"#,
+                Some(r#"{"data":{"a":"ÿÿÿ?"}}"#),
+                "RFC 4648, 5: for URLs",
+            ),
+            (r#"{"data_base64": "e30"}"#, Some(r#"{"data":{}}"#), "as above: without padding"),
+            (
+                r#"{"data": "{\"a\": \"\ud83d\"}"}"#,
+                Some("{\"data\":{\"a\": \"\u{fffd}\"}}"),
+                "ECMA-262, 25.5.2.3: half of an emoji",
             ),
             (r#"{"i\"d": NaN, "data": {}}"#, Some(r#"{"i\"d": null, "data": {}}"#), "Python: json.dumps"),
             (r#"{"data": {}, "data_base64": "e30="}"#, None, "as above: both"),

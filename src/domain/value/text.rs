@@ -195,7 +195,7 @@ pub(in crate::domain) const fn is_accent(c: char) -> bool {
 ///
 /// Other compatibility characters stay as they are: NFKD makes `²` a `2` and `ª` an `a`, so a footnote mark
 /// would become part of an identifier.
-fn narrow(c: char) -> char {
+pub(in crate::domain) fn narrow(c: char) -> char {
     // Neither a local digit nor a full-width form comes before the Arabic-Indic zero.
     if c < '\u{660}' {
         return c;

@@ -11,6 +11,7 @@ use serde_json::Map;
 
 use crate::domain::{
     contact::{Contact, Operation, field::Field},
+    json::Digits,
     webhook::{
         request::{MAX_BODY, WebhookInvalid, too_long},
         template::{Piece, Reference, Template},
@@ -37,9 +38,9 @@ pub struct Variables<'a> {
     /// `$images` and `$images[0]`.
     pub images: &'a [String],
     /// `$name` for each argument. Null counts as not given.
-    pub arguments: &'a Map<String, serde_json::Value>,
+    pub arguments: (&'a Map<String, serde_json::Value>, &'a Digits),
     /// `$key` for each key of the client data, unless an argument has the same name.
-    pub client_data: &'a Map<String, serde_json::Value>,
+    pub client_data: (&'a Map<String, serde_json::Value>, &'a Digits),
     /// The parameters of the chain's triggers, known even if they were not given.
     pub declared: &'a (dyn Declared + Sync),
     /// `$contact.…`, if a CRM step of the chain ran before.
@@ -65,6 +66,8 @@ pub enum Value<'a> {
     List(&'a [String]),
     /// An argument or client data, of any JSON type.
     Json(&'a serde_json::Value),
+    /// A number that has no other representation, as it was written.
+    Digits(&'a str),
     /// A known name without a value.
     Nothing,
 }
@@ -94,9 +97,20 @@ impl<'a> Variables<'a> {
         if let Some(value) = name.strip_prefix("contact.").and_then(|field| self.contact?.lookup(field)) {
             return Some(value);
         }
-        let argument = self.arguments.get(name).filter(|value| !value.is_null());
-        let given = argument.or_else(|| self.client_data.get(name)).map(Value::Json);
-        given.or_else(|| self.declared.declares(name).then_some(Value::Nothing))
+        let given = |(values, digits): (&'a Map<String, serde_json::Value>, &'a Digits)| {
+            let value = values.get(name)?;
+            Some(
+                digits
+                    .get(name)
+                    .filter(|_| value.is_number())
+                    .map_or(Value::Json(value), |digits| Value::Digits(digits)),
+            )
+        };
+        let argument =
+            given(self.arguments).filter(|value| !matches!(value, Value::Json(serde_json::Value::Null)));
+        argument
+            .or_else(|| given(self.client_data))
+            .or_else(|| self.declared.declares(name).then_some(Value::Nothing))
     }
 }
 
@@ -124,6 +138,7 @@ impl Value<'_> {
     pub fn to_text(&self) -> Cow<'_, str> {
         match self {
             Self::Text(text) => Cow::Borrowed(text),
+            Self::Digits(digits) => Cow::Borrowed(digits),
             Self::Json(serde_json::Value::String(text)) => Cow::Borrowed(text),
             Self::Nothing | Self::Json(serde_json::Value::Null) => Cow::Borrowed(""),
             Self::Json(_) | Self::List(_) => Cow::Owned(self.to_json()),
@@ -137,6 +152,7 @@ impl Value<'_> {
             Self::Text(text) => serde_json::Value::from(text.as_ref()).to_string(),
             Self::List(list) => serde_json::Value::from(*list).to_string(),
             Self::Json(value) => value.to_string(),
+            Self::Digits(digits) => (*digits).to_owned(),
             Self::Nothing => "null".to_owned(),
         }
     }

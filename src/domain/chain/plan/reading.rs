@@ -145,7 +145,8 @@ impl Reader<'_> {
                 }
                 Unwrapped::Differs => return Reading::Rejected("link_differs"),
             };
-            text = Cow::Owned(inner);
+            // `%00` and `\u0000` in a text are one only now.
+            text = Cow::Owned(if inner.contains('\0') { inner.replace('\0', "") } else { inner });
         }
         self.no_value(field, &text, parameter).unwrap_or_else(|| self.value(field, &text))
     }

@@ -133,6 +133,9 @@ mod tests {
             ("ada&#64;analytical.example", "ada@analytical.example"),
             ("5,585999990001E+12", "+5585999990001"),
             ("+55 (0xx85) 9999-0001", "+5585999990001"),
+            ("ada＠analytical。example", "ada@analytical.example"),
+            ("ada=40analytical.example", "ada@analytical.example"),
+            ("o'neil@bÃ¼cher.example", "o'neil@xn--bcher-kva.example"),
         ] {
             let found = candidates(text.as_bytes(), region()).unwrap();
             assert!(found.iter().any(|key| key.value() == expected), "{text}");

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use crate::domain::value::{
-    damaged, entities, hyphens,
+    damaged, entities, hyphens, mojibake,
     phone::{brazil, written},
     text,
     wrapping::spoken,
@@ -18,21 +18,62 @@ const MIN_BASE64: usize = 12;
 
 /// The bytes as text, and every decoding of that text, each without invisible characters.
 pub(super) fn of(bytes: &[u8]) -> Vec<String> {
-    let mut readings = vec![visible(&String::from_utf8_lossy(bytes))];
+    let mut readings = Vec::new();
+    for text in texts(bytes) {
+        add(&mut readings, &text);
+    }
     let mut from = 0;
     for _ in 0..MAX_DEPTH {
         let end = readings.len();
         for index in from..end {
             let decoded: Vec<String> = readings.get(index).map(|text| decoded(text)).unwrap_or_default();
             for text in decoded {
-                if !readings.contains(&text) {
-                    readings.push(text);
-                }
+                add(&mut readings, &text);
             }
         }
         from = end;
     }
     readings
+}
+
+/// The bytes as UTF-8, and as Latin-1 where they are something else.
+fn texts(bytes: &[u8]) -> Vec<String> {
+    let mut texts = vec![String::from_utf8_lossy(bytes).into_owned()];
+    if matches!(texts.as_slice(), [text] if text.contains(char::REPLACEMENT_CHARACTER)) {
+        let mut latin = String::with_capacity(bytes.len());
+        for chunk in bytes.utf8_chunks() {
+            latin.push_str(chunk.valid());
+            latin.extend(chunk.invalid().iter().copied().map(char::from));
+        }
+        texts.push(latin);
+    }
+    texts
+}
+
+/// Adds the text, also as it was before a program read its bytes as Latin-1: some of these characters are invisible.
+fn add(readings: &mut Vec<String>, text: &str) {
+    for text in [Some(visible(text)), mended(text).map(|mended| visible(&mended))].into_iter().flatten() {
+        if !readings.contains(&text) {
+            readings.push(text);
+        }
+    }
+}
+
+/// The text with each run of other than ASCII letters [decoded](mojibake::decoded) that is UTF-8 within. `None` without any.
+fn mended(text: &str) -> Option<String> {
+    let (mut out, mut rest) = (String::new(), text);
+    let mut found = false;
+    while let Some(start) = rest.find(|c: char| !c.is_ascii()) {
+        let (before, run) = rest.split_at(start);
+        let (run, after) = run.split_at(run.find(|c: char| c.is_ascii()).unwrap_or(run.len()));
+        let mended = mojibake::decoded(run);
+        found |= mended.is_some();
+        out.push_str(before);
+        out.push_str(mended.as_deref().unwrap_or(run));
+        rest = after;
+    }
+    out.push_str(rest);
+    found.then_some(out)
 }
 
 /// Also removes NUL characters (UTF-16 read byte by byte has one in every other position), and composes letters:
@@ -48,12 +89,16 @@ fn visible(text: &str) -> String {
 fn decoded(text: &str) -> Vec<String> {
     let mut decoded = Vec::new();
     if text.contains('\\') {
-        decoded.push(visible(&unescaped(text)));
+        decoded.push(unescaped(text));
     }
     if text.contains('%') {
-        decoded.push(visible(&percent_decoded(text)));
+        decoded.extend(texts(&percent_decoded(text)));
     }
-    decoded.extend(entities::decoded(text).map(|text| visible(&text)));
+    if let Some(bytes) = printable_decoded(text) {
+        decoded.extend(texts(&bytes));
+    }
+    decoded.extend(narrow(text));
+    decoded.extend(entities::decoded(text));
     decoded.extend(brazil::without_blanks(text));
     decoded.extend(damaged::without_marks_of_groups(text));
     decoded.extend(written::numbers_in_context(text));
@@ -62,11 +107,23 @@ fn decoded(text: &str) -> Vec<String> {
     if text.contains(" @") || text.contains("@ ") {
         decoded.push(text.split('@').map(str::trim).collect::<Vec<_>>().join("@"));
     }
-    let words = base64_decoded(text);
-    if !words.is_empty() {
-        decoded.push(visible(&words));
-    }
+    decoded.extend(base64_decoded(text));
     decoded
+}
+
+/// The text with full-width letters, dots and hyphens as an address has them. `None` if that changes nothing.
+fn narrow(text: &str) -> Option<String> {
+    if text.is_ascii() {
+        return None;
+    }
+    let narrow = |c: char| match c {
+        // UTS 46 reads these as dots.
+        '\u{3002}' | '\u{ff61}' => '.',
+        '\u{2010}'..='\u{2013}' | '\u{2212}' => '-',
+        c => text::narrow(c),
+    };
+    let narrowed: String = text.chars().map(narrow).collect();
+    (narrowed != text).then_some(narrowed)
 }
 
 /// Decodes the escapes of JSON strings (RFC 8259, 7). Anything else stays as it is.
@@ -106,15 +163,11 @@ fn unescaped(text: &str) -> String {
 }
 
 /// Decodes forms and URLs; `+` is a space.
-fn percent_decoded(text: &str) -> String {
+fn percent_decoded(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((byte, after)) = rest.split_first() {
-        let encoded = after.get(..2).filter(|_| *byte == b'%').and_then(|digits| {
-            let digits = std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;
-            u8::from_str_radix(digits, 16).ok()
-        });
-        if let Some(encoded) = encoded {
+        if let Some(encoded) = hexadecimal(after).filter(|_| *byte == b'%') {
             bytes.push(encoded);
             rest = after.get(2..).unwrap_or_default();
         } else {
@@ -122,18 +175,57 @@ fn percent_decoded(text: &str) -> String {
             rest = after;
         }
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    bytes
+}
+
+/// The byte whose two hexadecimal digits come first.
+fn hexadecimal(bytes: &[u8]) -> Option<u8> {
+    let digits = std::str::from_utf8(bytes.get(..2)?).ok().filter(|digits| !digits.starts_with('+'))?;
+    u8::from_str_radix(digits, 16).ok()
+}
+
+/// Decodes quoted-printable (RFC 2045, 6.7), the encoding of emails: `=40`, and `=` before a line break. `None` without any.
+fn printable_decoded(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut parts = text.as_bytes().split(|byte| *byte == b'=');
+    bytes.extend_from_slice(parts.next().unwrap_or_default());
+    let mut found = false;
+    for part in parts {
+        let is_encoded = hexadecimal(part);
+        let after_break = part.strip_prefix(b"\r\n").or_else(|| part.strip_prefix(b"\n"));
+        found |= is_encoded.is_some() || after_break.is_some();
+        match (is_encoded, after_break) {
+            (Some(byte), _) => {
+                bytes.push(byte);
+                bytes.extend_from_slice(part.get(2..).unwrap_or_default());
+            }
+            (None, Some(rest)) => bytes.extend_from_slice(rest),
+            (None, None) => {
+                bytes.push(b'=');
+                bytes.extend_from_slice(part);
+            }
+        }
+    }
+    found.then_some(bytes)
 }
 
 /// The texts that base64 words decode to, one per line. AMQP headers that are not text are stored as base64.
-fn base64_decoded(text: &str) -> String {
+fn base64_decoded(text: &str) -> Vec<String> {
     let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
     let words = text.split(|c| !is_base64(c)).filter(|word| word.len() >= MIN_BASE64 && word.len() % 4 == 0);
-    let texts = words.filter_map(|word| STANDARD.decode(word).ok()).map(|bytes| {
+    let mut decoded = [String::new(), String::new()];
+    for bytes in words.filter_map(|word| STANDARD.decode(word).ok()) {
+        let mut texts = texts(&bytes);
         // Nearly valid UTF-8 is text, random bytes are not.
-        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let Some(text) = texts.first() else { continue };
         let broken = text.chars().filter(|c| *c == char::REPLACEMENT_CHARACTER).count();
-        if broken * 4 > text.chars().count() { String::new() } else { text }
-    });
-    texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
+        if text.is_empty() || broken * 4 > text.chars().count() {
+            continue;
+        }
+        let other = texts.pop().unwrap_or_default();
+        for (all, text) in decoded.iter_mut().zip([texts.pop().as_deref().unwrap_or(&other), &other]) {
+            all.extend([text, "\n"]);
+        }
+    }
+    decoded.into_iter().filter(|text| !text.is_empty()).collect()
 }

@@ -64,6 +64,35 @@ fn emails_are_found_in_every_encoding() {
 }
 
 #[test]
+fn emails_are_found_in_every_alphabet() {
+    assert_mentioned(&[
+        "ada＠analytical.example",
+        "ada﹫analytical.example",
+        "ada@analytical。example",
+        r#"{"email": "ada@analytical\u3002example"}"#,
+        "ａｄａ＠ａｎａｌｙｔｉｃａｌ．ｅｘａｍｐｌｅ",
+        "ａｄａ@analytical｡example",
+        "o'neil@bÃ¼cher.example",
+        r#"{"email": "o'neil@b\u00c3\u00bccher.example"}"#,
+        "JosÃ© o'neil@bÃ¼cher.example é",
+        "ada=40analytical.example",
+        "to: ada=40analytical=2Eexample=",
+        "ada@analy=\r\ntical.example",
+        "o'neil=40b=C3=BCcher.example",
+        "o'neil=40b=FCcher.example",
+        "o'neil%40b%FCcher.example",
+    ]);
+    for bytes in [&b"{\"email\": \"o'neil@b\xfccher.example\""[..], b"\xfe o'neil@b\xc3\xbccher.example"] {
+        assert!(ada().is_mentioned(bytes), "{bytes:?}");
+        assert!(ada().is_mentioned(STANDARD.encode(bytes).as_bytes()), "{bytes:?}");
+    }
+    for text in ["ada=41analytical.example", "bada＠analytical.example", "o'neil@bÃ©cher.example", "a=", "=4"]
+    {
+        assert!(!ada().is_mentioned(text.as_bytes()), "{text}");
+    }
+}
+
+#[test]
 fn phones_and_documents_are_found_in_every_spelling() {
     assert!(ada().is_mentioned(b"\xff\xfe{\"phone\": \"85999990001\"\x80"), "not UTF-8");
     assert_mentioned(&[

@@ -75,6 +75,8 @@ fn members_may_be_spelled_otherwise() {
         let mut definition = definition("action", empty);
         definition["actions"] = json!([action]).to_string().into();
         assert_eq!(Trigger::parse(&definition.to_string()).unwrap().actions().len(), 1);
+        definition["actions"] = json!([action.to_string(), action]);
+        assert_eq!(Trigger::parse(&definition.to_string()).unwrap().actions().len(), 2);
     }
     let bare = json!({"name": "x", "parameters": "", "action": {"type": "CRM", "subtype": "UPSERT_CONTACT"}});
     assert!(Trigger::parse(&bare.to_string()).unwrap().parameters().is_empty());
@@ -139,7 +141,7 @@ fn other_problems_make_the_trigger_invalid() {
 #[test]
 fn defects_of_the_json_are_reported_with_the_name() {
     for (raw, reason, message) in [
-        (r#"{"name": "n", "x": "\u0000"}"#, Reason::TriggerInvalid, "/x: contains a NUL character"),
+        (r#"{"name": "n", "x": [1e300]}"#, Reason::TriggerInvalid, "/x: contains a number that does not fit"),
         (r#"{"name": "n", "x": [1e999]}"#, Reason::TriggerInvalid, "/x: contains a number that does not fit"),
         (r#"{"name": "n", "x": {"a": 1, "a": 2}}"#, Reason::Undecodable, "/x: contains a duplicate key"),
     ] {
@@ -156,8 +158,27 @@ fn check_number(schema: &str, argument: &str) -> Result<(), String> {
     let definition = format!(r#"{{"name": "n", "parameters": {parameters}, "action": {action}}}"#);
     let trigger = Trigger::parse(&definition).unwrap_or_else(|bad| panic!("{schema}: {bad}"));
     assert!(trigger.warnings().is_empty(), "{schema}: {:?}", trigger.warnings());
-    let arguments = json::object(&format!(r#"{{"n": {argument}}}"#)).unwrap();
+    let arguments = json::object_of_doubles(&format!(r#"{{"n": {argument}}}"#)).unwrap();
     trigger.check_arguments(&arguments.into())
+}
+
+#[test]
+fn arguments_may_be_numbers_of_any_size() {
+    for (schema, argument, fits) in [
+        (r#"{"type": "integer"}"#, "89551234567890123456", true),
+        (r#"{"type": "integer"}"#, "1e300", true),
+        (r#"{"type": "number", "minimum": 1e21}"#, "1.5e300", true),
+        (r#"{"minimum": 1e21}"#, "1e20", false),
+        (r#"{"maximum": 5}"#, "18446744073709551616", false),
+        (r#"{"enum": [1e300]}"#, "1e300", true),
+        (r#"{"type": "string"}"#, "1e20", false),
+    ] {
+        assert_eq!(check_number(schema, argument).is_ok(), fits, "{schema} {argument}");
+    }
+    // Neither panics nor takes long.
+    for multiple in ["0.01", "1e-300", "1e300", "3"] {
+        let _ = check_number(&format!(r#"{{"multipleOf": {multiple}}}"#), "1.7976931348623157e308");
+    }
 }
 
 /// Each row with its source: numbers that do not fit 64 bits, and arguments that fit or do not.

@@ -61,7 +61,7 @@ const DATA: [Member; 8] = [
     optional("clientData", Kind::Any),
     optional("images", Kind::List),
     required("trigger", Kind::Any),
-    optional("next", Kind::List),
+    optional("next", Kind::Any),
     required("arguments", Kind::Any),
 ];
 

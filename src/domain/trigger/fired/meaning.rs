@@ -45,6 +45,7 @@ mod tests {
             |value: Value| with_data(&json!({"trigger": value, "arguments": {"é\"": 1}})),
             |value: Value| with_data(&json!({"clientData": value})),
             |value: Value| with_data(&json!({"next": ["x", value, {"a": "\""}]})),
+            |value: Value| with_data(&json!({"next": json!([value]).to_string()})),
             |value: Value| with_data(&json!(json!({"arguments": value}).to_string())),
             |value: Value| with_data(&value),
         ] {

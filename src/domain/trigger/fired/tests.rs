@@ -203,23 +203,12 @@ fn members_of_the_wrong_type_are_named() {
         ("/data/clientData", json!([[]]), "`data.clientData` must be an object"),
         ("/data/images", json!("x"), "`data.images` must be a list"),
         ("/data/images", json!({"0": "x"}), "`data.images` must be a list"),
-        ("/data/images", json!(["\0"]), "`data.images` contains a NUL character, which cannot be stored"),
         ("/data/trigger", json!("x"), "`data.trigger`: must be an object"),
         ("/data/next", json!({"0": {}}), "`data.next` must be a list"),
         ("/data/next", json!([3]), "`data.next[0]`: must be an object"),
         ("/data/arguments", json!([1]), "`data.arguments` must be an object"),
         ("/data/arguments", json!(""), "`data.arguments` must be an object"),
         ("/data/arguments", json!(null), "`data.arguments` must be an object"),
-        (
-            "/data/clientData/plan",
-            json!("\0"),
-            "`data.clientData` contains a NUL character, which cannot be stored",
-        ),
-        (
-            "/data/clientData/plan",
-            json!(1e300),
-            "`data.clientData` contains a number that does not fit 64 bits",
-        ),
     ] {
         assert_fault(&with(event(), pointer, value), Reason::EventInvalid, expected);
     }
@@ -275,49 +264,66 @@ fn times_are_rfc_3339_in_utc_to_the_nanosecond() {
 }
 
 #[test]
-fn nul_and_wide_numbers_are_rejected_in_arguments_and_definitions() {
-    for (pointer, value, reason, expected) in [
+fn numbers_that_cannot_be_represented_are_rejected() {
+    let wide = |old: &str, new: &str| fault(event().to_string().replacen(old, new, 1));
+    for (old, new, reason, expected) in [
+        (r#""Ada Lovelace""#, "[1e400]", Reason::ArgumentsInvalid, "argument `name` contains a number that"),
         (
-            "/data/arguments/name",
-            json!("\0"),
+            r#""arguments":{"#,
+            r#""arguments":{"ada@b.example":1e999,"#,
             Reason::ArgumentsInvalid,
-            "argument `name` contains a NUL character",
+            "`data.arguments` contains a number",
         ),
         (
-            "/data/arguments/name",
-            json!([1e300]),
-            Reason::ArgumentsInvalid,
-            "argument `name` contains a number that",
+            r#""usr_999""#,
+            "1e400",
+            Reason::EventInvalid,
+            "`data.clientData` contains a number that does not fit 64 bits",
         ),
         (
-            "/data/arguments/ada@b.example",
-            json!("\0"),
-            Reason::ArgumentsInvalid,
-            "`data.arguments` contains a NUL",
-        ),
-        ("/data/arguments/a\0", json!(1), Reason::ArgumentsInvalid, "`data.arguments` contains a NUL"),
-        (
-            "/data/trigger/description",
-            json!("\0"),
-            Reason::TriggerInvalid,
-            "`data.trigger`: /description: contains a NUL",
-        ),
-        (
-            "/data/trigger/x",
-            json!(1e300),
+            r#""interpretResponse":false"#,
+            r#""x":1e300"#,
             Reason::TriggerInvalid,
             "`data.trigger`: /x: contains a number that",
         ),
+        ("false", "18446744073709551616", Reason::TriggerInvalid, "`data.trigger`"),
     ] {
-        let found = fault(with(event(), pointer, value).to_string());
-        assert_eq!(found.reason, reason);
+        let found = wide(old, new);
+        assert_eq!(found.reason, reason, "{new}: {}", found.message);
         assert!(found.message.starts_with(expected), "{}", found.message);
         assert_eq!(found.trigger.as_deref(), Some("register_qualified_lead"));
     }
-    let wide = event().to_string().replacen(r#""Analytical""#, "1e999", 1);
-    assert_eq!(fault(wide).reason, Reason::ArgumentsInvalid);
-    let wide = event().to_string().replacen("false", "18446744073709551616", 1);
-    assert_eq!(fault(wide).reason, Reason::TriggerInvalid);
+}
+
+#[test]
+fn nul_characters_and_wide_numbers_cost_no_event() {
+    for (pointer, value) in [
+        ("/data/arguments/name", json!("Ada\0 Lovelace")),
+        ("/data/arguments/a\0", json!(1)),
+        ("/data/arguments/a", json!([1e300])),
+        ("/data/clientData/plan", json!(1e300)),
+        ("/data/clientData/a\0", json!({"\0": "\0"})),
+        ("/data/trigger/description", json!("\0")),
+        ("/data/trigger/name", json!("register_\0qualified_lead")),
+        ("/data/images", json!(["a\0"])),
+    ] {
+        let fired = read(with(event(), pointer, value).to_string().as_bytes()).unwrap();
+        assert_eq!(fired.first_trigger(), "register_qualified_lead", "{pointer}");
+        assert_eq!(fired.arguments["name"], "Ada Lovelace", "{pointer}");
+        let values =
+            [&fired.arguments, &fired.client_data].map(|values| Value::Object(values.clone()).to_string());
+        assert!(!values.concat().contains("\\u0000") && !fired.images.concat().contains('\0'), "{pointer}");
+    }
+}
+
+#[test]
+fn whole_numbers_beyond_64_bits_keep_their_digits() {
+    let text = event().to_string().replacen(r#""usr_999""#, "18446744073709551616", 1);
+    let fired = read(text.replacen(r#""Ada Lovelace""#, "-99999999999999999999", 1).as_bytes()).unwrap();
+    assert!(fired.arguments["name"].is_f64() && fired.client_data["user_id"].is_f64());
+    assert_eq!(fired.digits["name"], "-99999999999999999999");
+    assert_eq!(fired.client_digits["user_id"], "18446744073709551616");
+    assert!(fired.size() > read(event().to_string().as_bytes()).unwrap().size());
 }
 
 #[test]

@@ -121,6 +121,14 @@ const OF_TEXTS: &[(&str, &str, Same, &str)] = &[
     ),
     (
         "/data/arguments",
+        r#""{\"name\": \"Ada\", \"x\": \"\ud83d\"}""#,
+        ada,
+        "ECMA-262, 25.5.2.3: half of an emoji in a text",
+    ),
+    ("/data/arguments", r#"{"name": "Ada", "x": "\ud83d"}"#, ada, "as above: in an object"),
+    ("/data/next", r#""[]""#, one_trigger, "PostgreSQL: a column of texts"),
+    (
+        "/data/arguments",
         r#""\"{\\\"name\\\": \\\"Ada\\\"}\"""#,
         ada,
         "https://github.com/livekit/agents/pull/5409: encoded twice",

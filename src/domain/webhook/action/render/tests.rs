@@ -17,6 +17,7 @@ use crate::domain::{
         field::{Field, FieldMap},
     },
     event::{CompanyId, EventRef, Stamp},
+    json::Digits,
     samples::matching,
     webhook::{
         request::{MAX_URL, Method},
@@ -80,6 +81,7 @@ fn rendered_for(
 ) -> Result<WebhookRequest, WebhookInvalid> {
     let action = WebhookAction::parse(definition).unwrap_or_else(|e| panic!("{definition}: {e}"));
     let (contact, nothing) = (contact(), Map::new());
+    let digits = Digits::from([("iccid".to_owned(), "89551234567890123456".to_owned())]);
     let client_data =
         json!({"plan": "enterprise", "user_id": "usr_999", "none": null, "deep": {"b": [1], "a": "é"}});
     let variables = Variables {
@@ -88,8 +90,8 @@ fn rendered_for(
         session_id: Some("s-1"),
         assistant_id: None,
         images: &["https://cdn.example/1.png".to_owned()],
-        arguments: arguments.as_object().unwrap_or(&nothing),
-        client_data: client_data.as_object().unwrap_or(&nothing),
+        arguments: (arguments.as_object().unwrap_or(&nothing), &digits),
+        client_data: (client_data.as_object().unwrap_or(&nothing), &Digits::new()),
         declared: &Names(&["interest", "name", "user_id"]),
         contact: Some(ContactView { contact: &contact, operation: Operation::Created, include_identity }),
     };
@@ -104,6 +106,21 @@ fn rendered(members: &Json) -> Result<WebhookRequest, WebhookInvalid> {
 
 fn body(body: &Json) -> String {
     String::from_utf8(rendered(&json!({"body": body})).unwrap().body.unwrap()).unwrap()
+}
+
+#[test]
+fn number_beyond_64_bits_is_sent_as_it_was_written() {
+    let body = json!({"number": "$iccid", "text": "no. $iccid"});
+    let definition = json!({"type": "WEBHOOK", "url": "https://hooks.example/?n=$iccid", "body": body});
+    let sent = |value: Json| {
+        let request = rendered_with(&definition, &json!({"iccid": value}), false).unwrap();
+        (request.url.clone(), String::from_utf8(request.body.unwrap()).unwrap())
+    };
+    let (url, body) = sent(json!(89_551_234_567_890_123_456.0));
+    assert_eq!(body, r#"{"number":89551234567890123456,"text":"no. 89551234567890123456"}"#);
+    assert_eq!(url, "https://hooks.example/?n=89551234567890123456");
+    // A value that took its place.
+    assert_eq!(sent(json!("x")).1, r#"{"number":"x","text":"no. x"}"#);
 }
 
 fn header<'a>(request: &'a WebhookRequest, name: &str) -> Option<&'a str> {
