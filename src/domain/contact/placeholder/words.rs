@@ -249,7 +249,9 @@ impl Words {
         let is_alone = loop {
             match rest.next() {
                 None => break true,
-                Some(c) if !c.is_alphanumeric() => break false,
+                Some(c) if c.is_ascii() && !c.is_alphanumeric() => break false,
+                // Folding may remove it.
+                Some(c) if !c.is_alphanumeric() => return true,
                 Some(c) => match folded_latin(c).zip(start.get_mut(end..)) {
                     Some((c, room)) if room.len() >= c.len_utf8() => end += c.encode_utf8(room).len(),
                     _ => return true,
