@@ -182,7 +182,7 @@ async fn config_check_reports_all_faults_at_once(app: &TestApp) {
         "CONTACT_RELAY__AMQP__URLS",
         "CONTACT_RELAY__NONSENSE",
         "entry 2: could not read /nowhere/ca.pem: I/O error: No such file",
-        "entry 2: could not read /nowhere/client.pem: No such file",
+        "entry 2: could not read /nowhere/client.pem: I/O error: No such file",
         "entry 2: /dev/null contains no private key",
         file.path().to_str().unwrap(),
     ] {
