@@ -81,10 +81,10 @@ fn peeled<'a>(text: &'a str, peel: impl for<'t> Fn(&'t str) -> Option<Layer<'t>>
     Unwrapped::Bare(Cow::Borrowed(text))
 }
 
-/// What was escaped may be broken, too: `Jos&Atilde;&#169;`, whose letters and accents come apart.
+/// What was escaped may be broken, too: `Jos&Atilde;&#169;`.
 fn cleaned(text: Cow<'_, str>) -> String {
-    let mended = mojibake::decoded(&text).or_else(|| mojibake::decoded(&text::clean(&text)));
-    let text = mended.map_or(text, Cow::Owned);
+    // References come decomposed.
+    let text = mojibake::decoded(&text::nfc(&text)).map_or(text, Cow::Owned);
     match text::clean(&text) {
         Cow::Borrowed(clean) if clean.len() == text.len() => {}
         clean => return clean.into_owned(),

@@ -112,7 +112,8 @@ fn cell(text: &str) -> Option<(String, &str)> {
 /// Takes off the apostrophe that makes a cell text. In free text only before a number, or before what would be a
 /// formula: `'t Hooft` and `'Abd` begin with one.
 pub(super) fn without_apostrophe(text: &str, is_free_text: bool) -> Option<&str> {
-    let rest = text.strip_prefix(['\'', '’', '‘', '´', '`'])?;
+    // The first of several texts in quotes: `'ada@x.example', None`.
+    let rest = text.strip_prefix(['\'', '’', '‘', '´', '`']).filter(|rest| !rest.contains("',"))?;
     let is_number =
         || rest.starts_with(|c: char| c.is_ascii_digit() || c == '(') && !rest.contains(char::is_alphabetic);
     (!is_free_text || rest.starts_with(['=', '+', '-', '@']) || is_number()).then_some(rest)
@@ -184,5 +185,6 @@ mod tests {
             assert_eq!(without_apostrophe(text, true), None, "{text}");
         }
         assert_eq!(without_apostrophe("’ada@x.example", false), Some("ada@x.example"));
+        assert_eq!(without_apostrophe("'ada@x.example', None", false), None);
     }
 }

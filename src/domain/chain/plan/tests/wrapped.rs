@@ -183,7 +183,8 @@ fn what_programs_print_is_taken_off_whole_or_stays() {
         ("<value>ada@x.example</value>", "XML, 3.1: an element"),
         ("{\"name\":\"Ada\",\"email\":\"ada@x.example\"}", "RFC 8259, 4: an object as text"),
     ] {
-        let update = update(json!({ "email": email })).unwrap();
+        let update = update(json!({ "email": email }));
+        let update = update.unwrap_or_else(|fault| panic!("{email}: {fault:?}"));
         assert_eq!(values(&update), [("email", "ada@x.example")], "{email} ({source})");
     }
     let update = update(json!({ "email": "ada@x.example", "name": ["Ð®Ð»Ð¸Ñ\u{8f}", "N/A"] })).unwrap();
