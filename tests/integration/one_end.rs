@@ -279,7 +279,8 @@ async fn event_that_is_refused_and_applied_at_once_has_one_end(app: &TestApp) {
     // More than one process takes at once.
     app.broker.publish_all(&vec![event; 8]).await;
     app.wait_for_blocked_sessions(1).await;
-    app.run(&["upsert"]).await;
+    // It is not ready while the lock is held.
+    app.spawn(&["run", "--role", "upsert"]);
     app.wait_for_blocked_sessions(2).await;
     lock.rollback().await.unwrap();
     app.wait_for_rows("contacts", 1).await;
