@@ -29,7 +29,7 @@ async fn result_is_published_after_the_last_webhook(app: &TestApp) {
 #[apply(test)]
 async fn webhooks_that_end_together_publish_one_result(app: &TestApp) {
     const CHAINS: usize = 100;
-    app.set("webhook.concurrency", "60");
+    app.set("webhook.concurrency", "120");
     let upserts = app.run(&["upsert"]).await;
     let held = app.receiver.url("/held");
     let event = |n: usize| {
