@@ -66,7 +66,8 @@ struct Lane {
 }
 
 impl Lane {
-    /// Takes those that may be sent now, and returns how many have waited too long.
+    /// Takes those that may be sent now, and returns how many have waited too long for their queue. The time that other queues
+    /// take does not count.
     fn take(&mut self, due: &mut Vec<Answer>) -> usize {
         let mut expired = 0;
         let limit = if self.is_stuck { 1 } else { MAX_OPEN };
@@ -74,7 +75,7 @@ impl Lane {
             && let Some(answer) = self.waiting.pop_front()
         {
             self.bytes -= answer.message.body.len();
-            if answer.offered_at.elapsed() > DEADLINE {
+            if self.is_stuck && answer.offered_at.elapsed() > DEADLINE {
                 expired += 1;
             } else {
                 self.open += 1;
