@@ -102,7 +102,7 @@ impl HandOver {
             if requests.owner != Some(owner) || requests.since.elapsed() > MAX_AGE {
                 continue;
             }
-            if self.is_congested(&requests.deliveries) {
+            if self.is_congested(&requests) {
                 left.push(requests.key);
                 continue;
             }
@@ -122,10 +122,14 @@ impl HandOver {
         true
     }
 
-    /// Whether there is no room for all of them, although the company's requests do not wait for long.
-    fn is_congested(&self, deliveries: &[Delivery]) -> bool {
+    /// Whether there is no room for all requests of the batch, although the company's requests do not wait for long.
+    fn is_congested(&self, batch: &Requests) -> bool {
+        // Nearly every batch ends here, without a look at its requests.
+        if !self.sender.queue().is_busy_with(&batch.key.company) {
+            return false;
+        }
         let mut counts: HashMap<Key, usize> = HashMap::new();
-        for delivery in deliveries {
+        for delivery in &batch.deliveries {
             *counts.entry(delivery.lane()).or_default() += 1;
         }
         let is_recent = |job: &Job| job.since.elapsed() < MAX_WAIT_OF_BRISK;

@@ -122,7 +122,7 @@ impl<T: Queued> Queue<T> {
     pub(super) fn is_congested(&self, lane: &Key, count: usize, is_recent: impl Fn(&T) -> bool) -> bool {
         let fronts = || self.lanes.iter().filter(|(key, _)| key.company == lane.company);
         self.room(lane) < count
-            && self.held_by.get(&lane.company).is_some_and(|held| self.is_busy(held))
+            && self.is_busy_with(&lane.company)
             && fronts().all(|(_, lane)| lane.waiting.front().is_none_or(&is_recent))
     }
 
@@ -154,6 +154,11 @@ impl<T: Queued> Queue<T> {
     pub(super) fn busy_companies(&self) -> Vec<String> {
         let busy = self.held_by.iter().filter(|(_, held)| self.is_busy(held));
         busy.map(|(company, _)| company.clone()).collect()
+    }
+
+    /// Whether it is one of [`Self::busy_companies`].
+    pub(super) fn is_busy_with(&self, company: &str) -> bool {
+        self.held_by.get(company).is_some_and(|held| self.is_busy(held))
     }
 
     fn is_busy(&self, held: &Holding) -> bool {
