@@ -29,7 +29,7 @@ pub use guard::{looping, replayed_since, replaying};
 pub use import::{PutBack, delivery_of, put_back};
 pub use one_end::{
     Ended, Message, OTHER_CONTENTS, Replay, forget_refusals, lock_discarded, lock_refusals, refusals,
-    resolve, take_locked, without_ended,
+    resolve, take_locked, unless_ended,
 };
 pub use read::{DeadLetter, Summary, get, get_all, keys, matching, summaries};
 pub use search::list;

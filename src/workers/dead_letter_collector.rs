@@ -343,7 +343,8 @@ async fn store(
     }
     let events: Vec<_> = dead.iter().filter_map(NewDeadLetter::event).collect();
     let ends = ledger::seen(&mut transaction, "", &events, &[]).await?.ends;
-    let mut dead = dead_letters::without_ended(dead.to_vec(), &ends);
+    let mut dead: Vec<_> =
+        dead.iter().filter_map(|new| dead_letters::unless_ended(new.clone(), &ends)).collect();
     ledger::insert(&mut transaction, dead_letters::refusals(&dead, &ends)).await?;
     let Some(unsearched) = dead_letters::blank(&mut transaction, &recognition, &mut dead).await? else {
         transaction.rollback().await?;

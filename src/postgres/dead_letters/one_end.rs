@@ -38,23 +38,20 @@ pub struct Ended<'a> {
 pub const OTHER_CONTENTS: &str =
     "an event with this source and id was applied before, with other contents; a new event needs a new id";
 
-/// Leaves out the dead letters of messages that have ended otherwise: their event was applied with the same meaning, or is
-/// about a person who has been erased. If it was applied with another meaning, that is why the message failed, whatever else
-/// is wrong with it. Only the broker did not judge the contents of what it dead-lettered.
+/// A dead letter, unless its message has ended otherwise: its event was applied with the same meaning, or is about a person
+/// who has been erased. If it was applied with another meaning, that is why the message failed, whatever else is wrong with
+/// it. Only the broker did not judge the contents of what it dead-lettered.
 #[must_use]
-pub fn without_ended(dead_letters: Vec<NewDeadLetter>, ends: &Ends<'_>) -> Vec<NewDeadLetter> {
-    let judge = |new: NewDeadLetter| {
-        let end = new.event().and_then(|event| ends.get(&event)).copied();
-        match end {
-            Some(end) if end.covers(&new.meaning) => None,
-            Some(End::Applied(_)) if new.reason != Reason::Broker => {
-                let (reason, message) = (Reason::EventIdConflict, OTHER_CONTENTS.to_owned());
-                Some(NewDeadLetter { reason, message, ..new })
-            }
-            Some(End::Applied(_) | End::Erased | End::Refused) | None => Some(new),
+pub fn unless_ended(new: NewDeadLetter, ends: &Ends<'_>) -> Option<NewDeadLetter> {
+    let end = new.event().and_then(|event| ends.get(&event)).copied();
+    match end {
+        Some(end) if end.covers(&new.meaning) => None,
+        Some(End::Applied(_)) if new.reason != Reason::Broker => {
+            let (reason, message) = (Reason::EventIdConflict, OTHER_CONTENTS.to_owned());
+            Some(NewDeadLetter { reason, message, ..new })
         }
-    };
-    dead_letters.into_iter().filter_map(judge).collect()
+        Some(End::Applied(_) | End::Erased | End::Refused) | None => Some(new),
+    }
 }
 
 /// The rows by which the ledger knows that the events of these dead letters were refused. An event that was applied with

@@ -1,8 +1,10 @@
 //! Loads what the events of a batch can touch, and runs them in memory.
 
 use std::{
+    collections::HashSet,
+    iter::Peekable,
     panic::{AssertUnwindSafe, catch_unwind},
-    ptr,
+    ptr, slice,
 };
 
 use secrecy::ExposeSecret as _;
@@ -176,8 +178,46 @@ impl<'a> Outcome<'a> {
     }
 }
 
+/// The messages of a batch that become dead letters.
+#[derive(Default)]
+struct Failed<'a> {
+    /// In the order of arrival, because the last one of a meaning counts.
+    dead: Vec<NewDeadLetter>,
+    events: HashSet<EventKey<'a>>,
+}
+
+impl<'a> Failed<'a> {
+    /// Adds a message, unless its event has ended by now with the same meaning.
+    fn add(&mut self, new: NewDeadLetter, event: Option<EventKey<'a>>, ends: &Ends<'_>) {
+        if let Some(new) = dead_letters::unless_ended(new, ends) {
+            self.dead.push(new);
+            self.events.extend(event);
+        }
+    }
+
+    /// Adds the messages that were rejected before the message with this number came.
+    fn add_earlier(
+        &mut self,
+        rejected: &mut Peekable<slice::Iter<'a, Rejected>>,
+        number: u64,
+        ends: &Ends<'_>,
+    ) {
+        while let Some(one) = rejected.next_if(|one| one.number < number) {
+            self.add(one.dead.clone(), one.dead.event(), ends);
+        }
+    }
+
+    /// Nothing of an erased person is kept, not even a message that came before the one that names the person.
+    fn into_dead(mut self, ends: &Ends<'_>) -> Vec<NewDeadLetter> {
+        let is_erased =
+            |new: &NewDeadLetter| new.event().is_some_and(|event| ends.get(&event) == Some(&End::Erased));
+        self.dead.retain(|new| !is_erased(new));
+        self.dead
+    }
+}
+
 /// Runs the events, each once, in the order of arrival. A second body of an event whose first body was refused is judged
-/// on its own.
+/// on its own; if it is applied, the dead letter of the first one is resolved.
 ///
 /// # Errors
 /// When the runs would become too large together, or one of them panics.
@@ -192,10 +232,12 @@ pub(super) fn run_all<'a>(
     let deployment = deployment(worker);
     let accepted = messages.accepted;
     let (mut runs, mut proofs) = (Vec::with_capacity(accepted.len()), Vec::with_capacity(accepted.len()));
-    let (mut refused, mut changed, mut resolved) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut refused, mut resolved) = (Vec::new(), Vec::new());
+    let (mut failed, mut rejected) = (Failed::default(), messages.rejected.iter().peekable());
     let mut rendered = 0;
     ends.reserve(accepted.len());
     for (index, one) in accepted.iter().enumerate() {
+        failed.add_earlier(&mut rejected, one.number, &ends);
         let event = one.event();
         let before = ends.get(&event).copied();
         let is_late = !erased.is_empty() && names_erased(one, &erased);
@@ -203,7 +245,7 @@ pub(super) fn run_all<'a>(
             // Nothing is left to do. A message about an erased person does not become a dead letter either.
             Some(end @ (End::Applied(_) | End::Erased)) if is_late || end.covers(&one.meaning) => None,
             Some(End::Applied(_) | End::Erased) => {
-                changed.push(one);
+                failed.add(conflict(one), Some(event), &ends);
                 continue;
             }
             None | Some(End::Refused) if is_late => Some(End::Erased),
@@ -217,6 +259,8 @@ pub(super) fn run_all<'a>(
                     Some(End::applied(&one.meaning))
                 }
                 Err(refusal) => {
+                    let dead = triage::dead_letter(&one.message, refusal.fault(&one.plan));
+                    failed.add(dead, Some(event), &ends);
                     refused.push((one, refusal));
                     continue;
                 }
@@ -226,18 +270,13 @@ pub(super) fn run_all<'a>(
             proofs.push(Proof { event, end, replaces: before.is_some() });
             ends.insert(event, end);
         }
-        if before == Some(End::Refused) || one.replay_of.is_some() {
-            let refused = (before == Some(End::Refused)).then_some(one.key);
-            resolved.push(Ended { message: one.as_message(), refused });
+        let was_refused = before == Some(End::Refused) || failed.events.contains(&event);
+        if was_refused || one.replay_of.is_some() {
+            resolved.push(Ended { message: one.as_message(), refused: was_refused.then_some(one.key) });
         }
     }
-    let mut dead: Vec<_> = messages.rejected.iter().map(|one| one.dead.clone()).collect();
-    dead.extend(
-        refused.iter().map(|(one, refusal)| triage::dead_letter(&one.message, refusal.fault(&one.plan))),
-    );
-    dead.extend(changed.into_iter().map(conflict));
-    let dead = dead_letters::without_ended(dead, &ends);
-    let contacts = contacts.into_changes();
+    failed.add_earlier(&mut rejected, u64::MAX, &ends);
+    let (dead, contacts) = (failed.into_dead(&ends), contacts.into_changes());
     Ok(Outcome { runs, proofs, refused, contacts, dead, ends, resolved, unseen, identifiers })
 }
 

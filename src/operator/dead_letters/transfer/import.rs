@@ -180,7 +180,7 @@ async fn put_back(
     let state = if record.state == State::Discarded.name() { State::Discarded } else { State::Open };
     let events: Vec<_> = new.event().into_iter().collect();
     let ends = ledger::seen(conn, "", &events, &[]).await?.ends;
-    let Some(new) = store::without_ended(vec![new.clone()], &ends).pop() else {
+    let Some(new) = store::unless_ended(new.clone(), &ends) else {
         return Ok(Outcome::Ended);
     };
     let mut new = [new];
