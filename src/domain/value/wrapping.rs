@@ -159,7 +159,7 @@ impl Layer<'_> {
 
 fn peel<'a>(kind: Kind, names: &[&str], text: &'a str) -> Option<Layer<'a>> {
     let plain = (card::value(names, text).or_else(|| entities::decoded(text)).map(Cow::Owned))
-        .or_else(|| members::member(names, text).map(Cow::Borrowed))
+        .or_else(|| members::member(names, text))
         .or_else(|| markup::without_escaped_breaks(text).map(Cow::Borrowed))
         .or_else(|| markup::without_escapes(text).map(Cow::Owned))
         .or_else(|| without_percents(kind, text).map(Cow::Owned))

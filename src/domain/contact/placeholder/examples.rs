@@ -67,7 +67,7 @@ const AT_GREAT_PROVIDERS: &str = "user username usuario usuaria name nome nombre
 /// nobody's there.
 const AT_GMAIL: &str = "nada nao none na no abc abcd asd asdf xxx xxxx aaa aaaa 123 1234 12345 foo bar temp sem mail lead";
 /// What comes before the `@` in examples; before a dot or the like, too.
-const MAILBOXES: [&str; 62] = [
+const MAILBOXES: [&str; 60] = [
     "user",
     "username",
     "usuario",
@@ -78,11 +78,6 @@ const MAILBOXES: [&str; 62] = [
     "your",
     "seu",
     "tu",
-    "john",
-    "jane",
-    "joao",
-    "maria",
-    "juan",
     "info",
     "contact",
     "contato",
@@ -130,10 +125,14 @@ const MAILBOXES: [&str; 62] = [
     "placeholder",
     "jdoe",
     "noreply",
+    "joaosilva",
+    "juanperez",
+    "maxmustermann",
 ];
-/// People in examples. Elsewhere they have namesakes.
-const PEOPLE: [&str; 9] =
-    ["max", "erika", "jean", "marie", "mario", "joaosilva", "juanperez", "maxmustermann", "noreply"];
+/// People in examples.
+const PEOPLE: [&str; 5] = ["john", "jane", "joao", "maria", "juan"];
+/// People in examples who have namesakes in companies.
+const NAMESAKES: [&str; 5] = ["max", "erika", "jean", "marie", "mario"];
 /// Their surnames. `jane.miller@company.example` may be somebody.
 const SURNAMES: [&str; 13] = [
     "doe", "smith", "silva", "santos", "souza", "perez", "garcia", "mustermann", "dupont", "durand", "rossi", "bianchi",
@@ -150,9 +149,11 @@ pub(super) fn is_reserved(domain: &str) -> bool {
     match top {
         "test" | "invalid" | "localhost" => true,
         "com" | "net" | "org" => rest == "example" || rest.ends_with(".example"),
-        _ if top.len() == 2 => {
-            rest.strip_prefix("example").is_some_and(|second| matches!(second, "" | ".co" | ".com" | ".or" | ".ne" | ".org" | ".net"))
-        }
+        // Companies everywhere use these.
+        "co" | "io" | "ai" | "me" | "tv" => false,
+        _ if top.len() == 2 => rest
+            .strip_prefix("example")
+            .is_some_and(|second| matches!(second, "" | ".co" | ".com" | ".or" | ".ne" | ".org" | ".net")),
         _ => false,
     }
 }
@@ -161,7 +162,7 @@ pub(super) fn is_reserved(domain: &str) -> bool {
 pub(super) fn is_generic(mailbox: &str, domain: &str) -> bool {
     let Some((site, suffix)) = domain.split_once('.') else { return false };
     if PROVIDERS.contains(&domain) {
-        return is_mailbox(mailbox);
+        return is_mailbox(mailbox) || PEOPLE.contains(&mailbox);
     }
     if GREAT_PROVIDERS.contains(&domain) {
         let is_gmail = matches!(domain, "gmail.com" | "googlemail.com");
@@ -173,9 +174,9 @@ pub(super) fn is_generic(mailbox: &str, domain: &str) -> bool {
     }
     let mut words = mailbox.split(['.', '_', '-', '+']);
     let Some(first) = words.next() else { return false };
-    let is_person = PEOPLE.contains(&first);
+    let (is_first, is_namesake) = (is_mailbox(first) || PEOPLE.contains(&first), NAMESAKES.contains(&first));
     if is_example {
-        return is_mailbox(first) || is_person;
+        return is_first || is_namesake;
     }
     let mut is_named = false;
     let are_known = words.all(|word| {
@@ -183,10 +184,10 @@ pub(super) fn is_generic(mailbox: &str, domain: &str) -> bool {
         SURNAMES.contains(&word) || is_mailbox(word)
     });
     // `max@company.de` may be somebody, `max.mustermann@company.de` is not.
-    are_known && (is_mailbox(first) || is_person && (is_named || first.len() > "mario".len()))
+    are_known && (is_first || is_namesake && is_named)
 }
 
-/// Whether this is what comes before the `@` in examples.
+/// Whether this is what comes before the `@` in examples, and nobody's name.
 pub(super) fn is_mailbox(word: &str) -> bool {
     MAILBOXES.contains(&word)
 }

@@ -153,6 +153,11 @@ pub(super) fn starts() -> impl Iterator<Item = &'static str> {
     WORDS.keys().copied().chain(CONTRACTED)
 }
 
+/// Whether a word in lower case is in the name of a field.
+pub(super) fn is_label(word: &str) -> bool {
+    LABELS.contains(word)
+}
+
 /// Whether the first of these words is short for a denial: Brazil's `ñ tem`, `n/ tem`, `s/ email`. `N. Ha` is a name.
 fn is_short_denial(folded: &str, word: &str) -> bool {
     word == "n" && !folded.starts_with("n.") || word == "s" && folded.starts_with("s/")
