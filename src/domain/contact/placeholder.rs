@@ -176,6 +176,13 @@ impl Placeholders {
             return Some(Why::MadeUp);
         }
         let has_digits = matches!(field, Field::Phone | Field::Identity | Field::ZipCode | Field::Birthday);
+        // A form's word for an area code is not filled in either.
+        if let Some(rest) = text.strip_prefix("+55 ").unwrap_or(text).strip_prefix("(DDD)")
+            && field == Field::Phone
+            && (made_up::is_masked(rest.trim()) || made_up::is_typed(rest))
+        {
+            return Some(Why::Filler);
+        }
         if has_digits && made_up::is_masked(text) {
             return Some(Why::Filler);
         }
@@ -184,6 +191,14 @@ impl Placeholders {
                 let mailbox = text.rsplit_once('@').map_or("", |(mailbox, _)| mailbox);
                 if residue::is_expression(field, mailbox, parameter) {
                     return Some(Why::Expression);
+                }
+                // `${name} <${email}>` without an email.
+                let inner = text.strip_suffix('>').and_then(|text| text.rsplit_once('<'));
+                let says_nothing = |inner: &str| {
+                    inner.is_empty() || self.words.candidate(inner).is_some_and(|words| self.words.cover(field, &words))
+                };
+                if inner.is_some_and(|(_, inner)| says_nothing(inner.trim())) {
+                    return Some(Why::Word);
                 }
                 // Somebody hid the rest, which is the same for many people. `**ada@x.example**` is bold.
                 let own = mailbox.rsplit([' ', '<', ':', '[', '(']).next().unwrap_or_default();

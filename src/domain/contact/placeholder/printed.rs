@@ -131,7 +131,11 @@ fn is_java_object(text: &str) -> bool {
 /// A type of .NET that has no text: ``System.Collections.Generic.List`1[System.String]``.
 fn is_type(text: &str) -> bool {
     let Some(rest) = text.strip_prefix("System.") else { return false };
+    // `System.Net` may be a firm; objects are deeper in their namespaces.
+    let is_deep = rest.contains(['.', '`', '[']);
+    let is_known = || ["Object", "String", "Int32", "Int64", "DBNull", "DateTime", "Guid"].contains(&rest);
     rest.starts_with(|c: char| c.is_ascii_uppercase())
+        && (is_deep || is_known())
         && rest
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '`' | '[' | ']' | ',' | '_' | '+'))
@@ -243,6 +247,7 @@ mod tests {
             "ada@facade.example",
             "System",
             "System of a Down",
+            "System.Net",
             "System.de",
             "[solidcore]",
             "Map [Fortaleza]",

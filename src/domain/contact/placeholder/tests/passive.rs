@@ -138,6 +138,12 @@ fn what_fields_unset_give_is_no_value() {
         (Field::Email, "aaaa@aaaa.com", "typed: one letter"),
         (Field::Email, "1@1.com", "typed: one digit"),
         (Field::Email, "***@gmail.com", "forms: a hidden address"),
+        (Field::Email, "Ana <undefined>", "JavaScript: `${name} <${email}>`"),
+        (Field::Email, "Ana <null>", "JavaScript: `${name} <${email}>`"),
+        (Field::Email, "Ana <N/A>", "as above: a word"),
+        (Field::Email, "Ana <>", "as above: nothing"),
+        (Field::Phone, "+55 (DDD) XXXXX-XXXX", "forms: a mask"),
+        (Field::Phone, "(DDD) 99999-9999", "forms: a mask"),
     ] {
         let why = DEFAULTS.why(field, text, "parameter");
         assert!(why.is_some(), "{field} {text} ({source})");
