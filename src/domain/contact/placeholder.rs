@@ -195,7 +195,8 @@ impl Placeholders {
                 // `${name} <${email}>` without an email.
                 let inner = text.strip_suffix('>').and_then(|text| text.rsplit_once('<'));
                 let says_nothing = |inner: &str| {
-                    inner.is_empty() || self.words.candidate(inner).is_some_and(|words| self.words.cover(field, &words))
+                    inner.is_empty()
+                        || self.words.candidate(inner).is_some_and(|words| self.words.cover(field, &words))
                 };
                 if inner.is_some_and(|(_, inner)| says_nothing(inner.trim())) {
                     return Some(Why::Word);

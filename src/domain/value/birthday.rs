@@ -115,9 +115,9 @@ fn without_age(text: &str) -> &str {
     let Some((date, age)) = text.split_at_checked(at) else { return text };
     let age = age.trim_matches([',', '-', '(', ')', ' ']);
     let is_age = ["anos", "ano", "years", "years old", "yo", "jahre", "ans", "anni"].iter().any(|unit| {
-        age.strip_suffix(unit).map(str::trim).is_some_and(|age| {
-            (1..=3).contains(&age.len()) && age.bytes().all(|byte| byte.is_ascii_digit())
-        })
+        age.strip_suffix(unit)
+            .map(str::trim)
+            .is_some_and(|age| (1..=3).contains(&age.len()) && age.bytes().all(|byte| byte.is_ascii_digit()))
     });
     if is_age { date.trim_end() } else { text }
 }

@@ -241,7 +241,11 @@ mod tests {
             ("ada@analytical.example}", "ada@analytical.example", "JSON: the end of an object"),
             ("<ada@analytical.example", "ada@analytical.example", "RFC 5322, 3.4: cut"),
             ("http://ada@analytical.example", "ada@analytical.example", "Excel: a link"),
-            ("ada@analytical.example?subject=oi", "ada@analytical.example", "RFC 6068, 6.1: without its scheme"),
+            (
+                "ada@analytical.example?subject=oi",
+                "ada@analytical.example",
+                "RFC 6068, 6.1: without its scheme",
+            ),
             ("ada @analytical . example", "ada@analytical.example", "signatures: spaces around its signs"),
             ("ada@analytical .example", "ada@analytical.example", "signatures: a space before a dot"),
             ("ada@analytical.example »", "ada@analytical.example", "as above: French"),

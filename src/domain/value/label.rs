@@ -16,7 +16,7 @@ pub(in crate::domain) const EMAIL: &str = "email|e mail|mail|emails|correio|corr
     email para contato|email de contacto|contact email|contato|contacto|contact|email pessoal|email personal|\
     email corporativo|email comercial|email do cliente|email principal|work email|personal email|courriel|adresse email|\
     adresse e mail|adresse mail|adresse electronique|emailadresse|email adresse|mailadresse|posta elettronica|\
-    indirizzo email|indirizzo e mail|smtp|to|para|邮箱|电子邮箱|电子邮件|邮件|メール|メールアドレス|이메일|почта|электронная почта|эл почта";
+    indirizzo email|indirizzo e mail|smtp|to|para|邮箱|电子邮箱|电子邮件|邮件|メール|이메일|почта|электронная почта|эл почта";
 /// Meta writes `p:` before the phones of its leads, and `z:` before their postal codes.
 pub(in crate::domain) const PHONE: &str = "p|nº|n°|whatsapp business|tel|tels|telef|telefone|telefones|telefono|telephone|phone|phones|fone|fones|fon|\
     ph|cel|celular|celulares|movil|mobile|cell|cellphone|cell phone|mobile phone|mob|whatsapp|whats app|whats|\

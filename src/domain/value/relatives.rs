@@ -81,7 +81,8 @@ pub(in crate::domain) fn is_anothers(text: &str) -> bool {
 
 /// Whether the one word before an address in angle brackets is its mailbox, so that it is a name: `Pai <pai@x.example>`.
 fn is_shown(text: &str) -> bool {
-    let shown = text.split_once('<').and_then(|(name, address)| Some((name.trim(), address.split_once('@')?.0)));
+    let shown =
+        text.split_once('<').and_then(|(name, address)| Some((name.trim(), address.split_once('@')?.0)));
     shown.is_some_and(|(name, mailbox)| !name.contains(' ') && folded(name) == folded(mailbox))
 }
 

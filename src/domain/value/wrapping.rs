@@ -137,7 +137,9 @@ impl Kind {
             0x80..=0xbf | 0xc3 | b'!' => self == Self::Text,
             _ => false,
         };
-        let may_begin = || text.starts_with("- ") || self == Self::Text && around::may_begin(text);
+        let may_begin = || {
+            text.starts_with("- ") || matches!(self, Self::Text | Self::Phone(_)) && around::may_begin(text)
+        };
         text.bytes().all(is_plain) && !text.ends_with(')') && !may_begin()
     }
 }
@@ -323,7 +325,9 @@ fn unlabeled<'a>(kind: Kind, names: &[&str], text: &'a str) -> Option<&'a str> {
             .or_else(|| label::without_country(text))
             .or_else(|| {
                 label::without_words_before(names, text)
-                    .or_else(|| label::without_numbering(text))
+                    .or_else(|| {
+                        label::without_numbering(text).filter(|_| Phone::parse(text, region).is_none())
+                    })
                     .or_else(|| around::number(text))
                     .filter(|rest| Phone::parse(rest, region).is_some())
             }),

@@ -263,7 +263,8 @@ impl Webhook<'_> {
             messages.push(format!("{opening}{inside}{end} is sent as written; write ${name}"));
         } else if messages.is_empty() && !is_secret {
             let whole = text.trim();
-            let inside = WHOLE_MARKS.iter().find_map(|(open, end)| whole.strip_prefix(open)?.strip_suffix(end));
+            let inside =
+                WHOLE_MARKS.iter().find_map(|(open, end)| whole.strip_prefix(open)?.strip_suffix(end));
             let name = inside.map(str::trim).filter(|name| self.is_known(name));
             messages.extend(name.map(|name| format!("{whole} is sent as written; write ${name}")));
         }
@@ -323,7 +324,8 @@ fn each_reference(text: &str, mut take: impl FnMut(&[&str])) {
 /// Calls `take` for every key in a JSON value, at any depth, with the JSON pointer of its member.
 fn each_key(place: &mut String, value: &Value, take: &mut impl FnMut(&str, &str)) {
     let length = place.len();
-    let members = value.as_object().into_iter().flatten().map(|(key, member)| (super::escaped(key), Some(key), member));
+    let members =
+        value.as_object().into_iter().flatten().map(|(key, member)| (super::escaped(key), Some(key), member));
     let items = value.as_array().into_iter().flatten().enumerate();
     for (step, key, member) in members.chain(items.map(|(index, item)| (index.to_string(), None, item))) {
         place.push('/');

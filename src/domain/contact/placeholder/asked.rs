@@ -14,7 +14,8 @@ const VERBS: &str = "digite insira informe preencha escreva coloque ingrese ingr
 /// Whose value it asks for.
 const WHOSE: &str = "seu sua tu su your votre ihr ihre tuo tua uw";
 /// The same, and articles, after a verb.
-const BETWEEN: &str = "o a os as el la the il le il de do da del seu sua tu su your votre ihr ihre tuo tua uw";
+const BETWEEN: &str =
+    "o a os as el la the il le il de do da del seu sua tu su your votre ihr ihre tuo tua uw";
 /// After the name of a field.
 const AFTER: &str = "aqui aquí here ici hier qui";
 /// Between two names of a field.
@@ -53,7 +54,8 @@ fn is_both_parts(spelled: &str) -> bool {
     let ends = spelled.match_indices(' ').map(|(at, _)| at);
     ends.filter_map(|at| spelled.split_at_checked(at)).any(|(one, other)| {
         let other = other.trim_start();
-        let other = other.split_once(' ').filter(|(word, _)| is_in(AND, word)).map_or(other, |(_, other)| other);
+        let other =
+            other.split_once(' ').filter(|(word, _)| is_in(AND, word)).map_or(other, |(_, other)| other);
         one != other && is_part(one) && is_part(other)
     })
 }
@@ -99,7 +101,11 @@ mod tests {
             (Field::Name, "Nombre Apellido", "forms in Spanish: Spanish"),
             (Field::Name, "First Name Last Name", "forms"),
             (Field::Name, "first_name last_name", "as above: names of columns"),
-            (Field::Name, "FirstName LastName", "https://support.google.com/google-ads/answer/9423234: a test lead"),
+            (
+                Field::Name,
+                "FirstName LastName",
+                "https://support.google.com/google-ads/answer/9423234: a test lead",
+            ),
             (Field::Name, "firstname lastname", "as above: in lower case"),
             (Field::Name, "First Last", "forms"),
             (Field::Name, "Vorname Nachname", "forms in German"),

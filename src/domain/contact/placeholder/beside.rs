@@ -66,10 +66,9 @@ impl Placeholders {
 
     /// Whether a city is missing before the two letters of its state: `undefined, SP`, `N/A - SP`. "None, TO" is a town.
     fn is_only_a_state(&self, text: &str) -> bool {
-        let is_letters = |state: &str| state.len() == 2 && state.bytes().all(|byte| byte.is_ascii_uppercase());
-        let Some((city, _)) = text
-            .rsplit_once([' ', ',', '/', '-'])
-            .filter(|(_, state)| is_letters(state))
+        let is_letters =
+            |state: &str| state.len() == 2 && state.bytes().all(|byte| byte.is_ascii_uppercase());
+        let Some((city, _)) = text.rsplit_once([' ', ',', '/', '-']).filter(|(_, state)| is_letters(state))
         else {
             return false;
         };
@@ -278,7 +277,8 @@ fn is_label(text: &str) -> bool {
 
 /// `Gerente at` lacks its company.
 fn without_preposition(position: &str) -> &str {
-    let shorter = position.rsplit_once(' ').filter(|(_, last)| PREPOSITIONS.contains(last)).map(|(rest, _)| rest);
+    let shorter =
+        position.rsplit_once(' ').filter(|(_, last)| PREPOSITIONS.contains(last)).map(|(rest, _)| rest);
     shorter.unwrap_or(position)
 }
 

@@ -23,8 +23,18 @@ const EXAMPLES: [&str; 18] = [
 ];
 /// The same, but somebody may work there: every word of the mailbox counts.
 const GENERIC: [&str; 12] = [
-    "domain", "dominio", "domaine", "company", "empresa", "azienda", "bedrijf", "provedor", "proveedor", "servidor",
-    "site", "entreprise",
+    "domain",
+    "dominio",
+    "domaine",
+    "company",
+    "empresa",
+    "azienda",
+    "bedrijf",
+    "provedor",
+    "proveedor",
+    "servidor",
+    "site",
+    "entreprise",
 ];
 /// What follows these labels in examples. `empresa.digital` and `company.acme.io` are somebody's.
 const SUFFIXES: [&str; 26] = [
@@ -65,7 +75,8 @@ const AT_GREAT_PROVIDERS: &str = "user username usuario usuaria name nome nombre
     undefined seuemail youremail";
 /// Gmail gives out no name of fewer than six letters (<https://support.google.com/mail/answer/9211434>), so these are
 /// nobody's there.
-const AT_GMAIL: &str = "nada nao none na no abc abcd asd asdf xxx xxxx aaa aaaa 123 1234 12345 foo bar temp sem mail lead";
+const AT_GMAIL: &str =
+    "nada nao none na no abc abcd asd asdf xxx xxxx aaa aaaa 123 1234 12345 foo bar temp sem mail lead";
 /// What comes before the `@` in examples; before a dot or the like, too.
 const MAILBOXES: [&str; 60] = [
     "user",
@@ -135,7 +146,18 @@ const PEOPLE: [&str; 5] = ["john", "jane", "joao", "maria", "juan"];
 const NAMESAKES: [&str; 5] = ["max", "erika", "jean", "marie", "mario"];
 /// Their surnames. `jane.miller@company.example` may be somebody.
 const SURNAMES: [&str; 13] = [
-    "doe", "smith", "silva", "santos", "souza", "perez", "garcia", "mustermann", "dupont", "durand", "rossi", "bianchi",
+    "doe",
+    "smith",
+    "silva",
+    "santos",
+    "souza",
+    "perez",
+    "garcia",
+    "mustermann",
+    "dupont",
+    "durand",
+    "rossi",
+    "bianchi",
     "public",
 ];
 

@@ -244,9 +244,10 @@ pub fn is_invented(text: &str, number: Option<&Phone>) -> bool {
 }
 
 /// `11 91234-5678`, `85 90000-0000`, `(11) 98888-8888`, `(11) 1234-5678`. Other digits repeated or in sequence are numbers that
-/// companies choose: `(11) 3333-3333`, `(11) 2345-6789`.
+/// companies choose: `(11) 3333-3333`, `(85) 2345-6789`.
 fn is_brazils_dummy(e164: &str) -> bool {
-    let Some((_, subscriber)) = e164.strip_prefix("+55").and_then(|national| national.split_at_checked(2)) else {
+    let Some((_, subscriber)) = e164.strip_prefix("+55").and_then(|national| national.split_at_checked(2))
+    else {
         return false;
     };
     let last = subscriber.get(subscriber.len().saturating_sub(BRAZILIAN_DIGITS)..).unwrap_or_default();

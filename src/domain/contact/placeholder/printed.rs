@@ -64,7 +64,20 @@ fn is_message(text: &str) -> bool {
     let may_be_one = matches!(
         text.bytes().next(),
         Some(
-            b'L' | b'u' | b'U' | b'n' | b'C' | b'W' | b'N' | b'T' | b'O' | b'p' | b'E' | b'l' | b's' | b'R' | b'\''
+            b'L' | b'u'
+                | b'U'
+                | b'n'
+                | b'C'
+                | b'W'
+                | b'N'
+                | b'T'
+                | b'O'
+                | b'p'
+                | b'E'
+                | b'l'
+                | b's'
+                | b'R'
+                | b'\''
         )
     );
     may_be_one && MESSAGES.iter().any(|message| text.starts_with(message))

@@ -83,8 +83,7 @@ fn has_opening(text: &str) -> bool {
         match byte {
             // Smarty; `{$5}` is a price.
             b'{' => {
-                follows(&AFTER_BRACE)
-                    || follows(&["$"]) && is_command(text.get(at + 2..).unwrap_or_default())
+                follows(&AFTER_BRACE) || follows(&["$"]) && is_command(text.get(at + 2..).unwrap_or_default())
             }
             b'$' => {
                 follows(&AFTER_DOLLAR)

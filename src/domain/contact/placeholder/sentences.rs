@@ -145,7 +145,8 @@ static WORDS: LazyLock<WordMap<&'static str, Says>> = LazyLock::new(|| {
 
 /// The words of [`DENIAL`] before `n't`: `didn't provide`.
 const CONTRACTED: [&str; 14] = [
-    "didn", "doesn", "don", "hasn", "haven", "hadn", "isn", "aren", "wasn", "weren", "couldn", "wouldn", "can", "won",
+    "didn", "doesn", "don", "hasn", "haven", "hadn", "isn", "aren", "wasn", "weren", "couldn", "wouldn",
+    "can", "won",
 ];
 
 /// The words with which such a sentence can begin, besides the names of the fields.

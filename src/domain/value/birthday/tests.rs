@@ -38,7 +38,11 @@ fn unambiguous_dates_are_read() {
         ("1990. 5. 20.", "KR", "CLDR ko: year first"),
         ("1990.05.20.", "HU", "CLDR hu: year first"),
         ("20/05/1990", "BR", "CLDR pt"),
-        ("20MAY1990", "BR", "https://www.icao.int/publications/pages/publication.aspx?docnum=9303: passports"),
+        (
+            "20MAY1990",
+            "BR",
+            "https://www.icao.int/publications/pages/publication.aspx?docnum=9303: passports",
+        ),
         ("20/05/1990 - 35 anos", "BR", "Portuguese: with the age"),
         ("20/05/1990 (35 anos)", "BR", "Portuguese: with the age"),
         ("*20.05.1990", "DE", "German: born"),

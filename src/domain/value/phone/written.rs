@@ -61,7 +61,8 @@ pub(super) struct Written {
 
 /// `None` unless exactly one number remains.
 pub(super) fn read(text: &str) -> Option<Written> {
-    let mut text = text;
+    // A scheme with an authority, `tel://`, whose name was taken for a label.
+    let mut text = text.trim_start_matches('/');
     while let Some(rest) = SCHEMES.iter().find_map(|scheme| after_prefix(text, scheme)) {
         text = rest.trim_start().trim_start_matches('/');
     }

@@ -16,8 +16,18 @@ const MAX_WORDS: usize = 10;
 const DIGITS: std::ops::RangeInclusive<usize> = 8..=13;
 /// What introduces somebody's name, in lower case.
 const INTRODUCTIONS: [&str; 12] = [
-    "meu nome é ", "meu nome e ", "o meu nome é ", "me chamo ", "eu me chamo ", "my name is ", "my name's ", "me llamo ", "mi nombre es ",
-    "je m'appelle ", "mein name ist ", "mi chiamo ",
+    "meu nome é ",
+    "meu nome e ",
+    "o meu nome é ",
+    "me chamo ",
+    "eu me chamo ",
+    "my name is ",
+    "my name's ",
+    "me llamo ",
+    "mi nombre es ",
+    "je m'appelle ",
+    "mein name ist ",
+    "mi chiamo ",
 ];
 /// Words of a name.
 const MAX_NAMES: usize = 6;
@@ -26,7 +36,8 @@ const MAX_NAMES: usize = 6;
 pub(super) fn address<'a>(names: &[&str], text: &'a str) -> Option<&'a str> {
     let Some(at) = text.find('@') else { return after_name(names, text) };
     let start = text.get(..at)?.rfind([' ', '(', '[', '<', '/', ',', ';', '|']).map_or(0, |at| at + 1);
-    let end = text.get(at..)?.find([' ', ')', ']', '>', '/', ',', ';', '|']).map_or(text.len(), |end| at + end);
+    let end =
+        text.get(at..)?.find([' ', ')', ']', '>', '/', ',', ';', '|']).map_or(text.len(), |end| at + end);
     let (before, found, after) = (text.get(..start)?, text.get(start..end)?, text.get(end..)?);
     let found = found.trim_end_matches(['.', ',', ';']);
     if before.contains("](") || after.contains('@') || Email::parse(found).is_none() {
@@ -58,7 +69,8 @@ pub(super) fn number(text: &str) -> Option<&str> {
     let start = text.get(..at)?.rfind(' ').map_or(0, |at| at + 1);
     let end = text.get(at..)?.find(' ').map_or(text.len(), |end| at + end);
     let address = text.get(start..end)?.trim_matches(BETWEEN);
-    let (before, after) = (text.get(..start)?.trim_end_matches(['-', ' ', ',', ';', '/', '|']), text.get(end..)?);
+    let (before, after) =
+        (text.get(..start)?.trim_end_matches(['-', ' ', ',', ';', '/', '|']), text.get(end..)?);
     let after = after.trim_start_matches(['-', ' ', ',', ';', '/', '|']);
     Email::parse(address)?;
     match (before, after) {
@@ -80,7 +92,8 @@ pub(super) fn may_begin(text: &str) -> bool {
 pub(super) fn name(text: &str) -> Option<&str> {
     let name = label::without_numbering(text).or_else(|| introduced(text))?.trim_end_matches(['.', '!', ' ']);
     let is_name = name.starts_with(char::is_uppercase) && name.split(' ').count() <= MAX_NAMES;
-    (is_name && name.chars().all(|c| c.is_alphabetic() || matches!(c, ' ' | '\'' | '’' | '-' | '.'))).then_some(name)
+    (is_name && name.chars().all(|c| c.is_alphabetic() || matches!(c, ' ' | '\'' | '’' | '-' | '.')))
+        .then_some(name)
 }
 
 fn introduced(text: &str) -> Option<&str> {
@@ -116,7 +129,6 @@ pub(super) fn without_comment(text: &str) -> Option<&str> {
     let is_one = address.contains('@') && !comment.contains('@');
     is_one.then(|| address.trim_end())
 }
-
 
 #[cfg(test)]
 mod tests {

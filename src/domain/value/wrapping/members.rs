@@ -10,9 +10,17 @@ use crate::domain::value::{label, text::folded};
 const ONLY: [&str; 5] = ["value", "output", "text", "result", "raw"];
 /// The names of the two parts of a name, and of a phone number, that an object may have apart, in their order.
 const PARTS: [(&str, &str, &str); 3] = [
-    (label::NAME, "first name|given name|primeiro nome|nome|nombre|nombres|vorname|prenom|name", "last name|family name|surname|sobrenome|\
-        apellido|apellidos|nachname|nom|cognome"),
-    (label::PHONE, "ddd|area code|codigo de area", "numero|number|telefone|telefono|phone|celular|phone number"),
+    (
+        label::NAME,
+        "first name|given name|primeiro nome|nome|nombre|nombres|vorname|prenom|name",
+        "last name|family name|surname|sobrenome|\
+        apellido|apellidos|nachname|nom|cognome",
+    ),
+    (
+        label::PHONE,
+        "ddd|area code|codigo de area",
+        "numero|number|telefone|telefono|phone|celular|phone number",
+    ),
     (label::PHONE, "country code|ddi", "numero|number|telefone|telefono|phone|celular|phone number"),
 ];
 
@@ -71,7 +79,9 @@ pub(super) fn member<'a>(names: &[&str], text: &'a str) -> Option<Cow<'a, str>> 
         (Some((_, value)), None) => Some(Cow::Borrowed(value)),
         (Some(_), Some(_)) => of_parts(names, &members).map(Cow::Owned),
         (None, _) => match members.as_slice() {
-            [(name, value)] if ONLY.contains(name) && !text.starts_with(['"', '\'']) => Some(Cow::Borrowed(value)),
+            [(name, value)] if ONLY.contains(name) && !text.starts_with(['"', '\'']) => {
+                Some(Cow::Borrowed(value))
+            }
             _ => None,
         },
     }
@@ -226,9 +236,17 @@ mod tests {
             ("{\"name\":null}", "", "as above: null"),
             ("{\"fullName\":\"Ana Souza\"}", "Ana Souza", "JavaScript: camel case"),
             ("{\"firstName\":\"Ana\",\"lastName\":\"Souza\"}", "Ana Souza", "JavaScript: two parts"),
-            ("{\"last_name\":\"Souza\",\"first_name\":\"Ana\"}", "Ana Souza", "Python: two parts in any order"),
+            (
+                "{\"last_name\":\"Souza\",\"first_name\":\"Ana\"}",
+                "Ana Souza",
+                "Python: two parts in any order",
+            ),
             ("{\"firstName\":\"Ana\",\"lastName\":null}", "Ana", "JavaScript: one part"),
-            ("{\"nome\":\"Ana Souza\",\"sobrenome\":\"Souza\"}", "Ana Souza", "as above: the second in the first"),
+            (
+                "{\"nome\":\"Ana Souza\",\"sobrenome\":\"Souza\"}",
+                "Ana Souza",
+                "as above: the second in the first",
+            ),
             ("{\"output\":\"Ana Souza\"}", "Ana Souza", "n8n: what an agent returns"),
             ("{\"value\":\"Ana\"}", "Ana", "n8n: the only member"),
             ("\"name\": \"Ana Souza\",", "Ana Souza", "RFC 8259, 4: a line of an object"),

@@ -44,7 +44,8 @@ pub(super) fn address(text: &str) -> Option<String> {
     // Dictation writes the sign, but not the dots: `ana@x ponto com`.
     if text.contains('@') {
         let has_word = || text.split(' ').any(|word| sign(&folded(word)).is_some_and(|sign| sign != '@'));
-        return (text.matches('@').count() == 1 && has_word()).then(|| address(&text.replace('@', " arroba ")))?;
+        return (text.matches('@').count() == 1 && has_word())
+            .then(|| address(&text.replace('@', " arroba ")))?;
     }
     if let Some(shorter) = ["guion bajo", "guión bajo"].iter().find(|words| text.contains(**words)) {
         return address(&text.replace(shorter, "underscore"));

@@ -85,7 +85,8 @@ fn unknown_variable_of_a_body_gets_a_warning() {
         ("$sessionId", "JavaScript: camel case"),
     ] {
         let found = webhook_warnings(&json!({"body": {"a": written}}));
-        let is_there = |(at, message): &(String, String)| at == "/body/a" && message.contains("neither a parameter");
+        let is_there =
+            |(at, message): &(String, String)| at == "/body/a" && message.contains("neither a parameter");
         assert!(found.iter().any(is_there), "{written} ({source}): {found:?}");
     }
     for fine in ["$name", "$5", "$$", "$name-x", "$email."] {
@@ -97,7 +98,8 @@ fn unknown_variable_of_a_body_gets_a_warning() {
 fn variable_in_a_key_gets_a_warning() {
     for (key, source) in [("$name", "shells"), ("{{name}}", "Handlebars")] {
         let found = webhook_warnings(&json!({"body": {"a": [{key: 1}]}}));
-        let is_there = |(at, message): &(String, String)| at.starts_with("/body/a/0/") && message.contains("in a key");
+        let is_there =
+            |(at, message): &(String, String)| at.starts_with("/body/a/0/") && message.contains("in a key");
         assert!(found.iter().any(is_there), "{key} ({source}): {found:?}");
     }
 }

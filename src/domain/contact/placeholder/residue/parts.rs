@@ -111,7 +111,11 @@ mod tests {
             (Field::Name, "triggerBody()?['name']", "Power Automate: pasted without its sign"),
             (Field::Name, "body('Parse_JSON')?['name']", "Power Automate: pasted without its sign"),
             (Field::Name, "outputs('Compose')", "Power Automate: pasted without its sign"),
-            (Field::Name, "{$lead->name}", "https://smarty-php.github.io/smarty/stable/designers/language-variables/"),
+            (
+                Field::Name,
+                "{$lead->name}",
+                "https://smarty-php.github.io/smarty/stable/designers/language-variables/",
+            ),
             (Field::Name, "{name!r}", "Python: a conversion"),
             (Field::Name, "@@NAME@@", "forms: a blank of a template"),
             (Field::Name, "-FNAME-", "forms: a blank of a template"),

@@ -88,7 +88,9 @@ fn shorthand_denies() {
         ("n/inf", "Portuguese: não informado"),
         ("s/ informação", "Portuguese: sem"),
     ]);
-    for (field, text) in [(Field::Email, "s/ email"), (Field::Position, "s/ cargo"), (Field::Phone, "s/ telefone")] {
+    for (field, text) in
+        [(Field::Email, "s/ email"), (Field::Position, "s/ cargo"), (Field::Phone, "s/ telefone")]
+    {
         assert_eq!(DEFAULTS.why(field, text, "parameter"), Some(Why::Word), "{field} {text}");
     }
     for (field, text) in [(Field::Number, "s/n"), (Field::Complement, "s/n"), (Field::Name, "N. Silva")] {
