@@ -284,7 +284,7 @@ impl Words {
     /// where one certainly says that there is nothing: "sem cargo", "cargo não informado".
     fn are_phrases(&self, field: Field, spelled: &str, is_titled: bool) -> bool {
         // "Sin City" is a name, "sin city" is not; "Unknown City" and "Keine Firma" say so in any case.
-        let denies = |word: &str| {
+        let is_denial = |word: &str| {
             let is_name = ["sem", "sin", "no", "nao", "sans"].contains(&word);
             DENIALS.contains(&word) && !(is_titled && is_name)
         };
@@ -296,7 +296,7 @@ impl Words {
                 has_phrase = true;
                 let is_tail = is_titled && TAILS.contains(&phrase);
                 has_certain |= !is_tail && self.phrases.get(phrase) == Some(&Reach::Anywhere);
-                denied = denies(phrase);
+                denied = is_denial(phrase);
                 length
             } else if let Some(length) = longest_at_start(rest, |name| self.is_label_in_phrase(field, name)) {
                 has_label = true;
@@ -305,7 +305,7 @@ impl Words {
                 length
             } else {
                 let word = first_word(rest);
-                denied = denies(word);
+                denied = is_denial(word);
                 let is_between = rest.len() < spelled.len() && CONNECTIVES.contains(&word) && {
                     let after = rest.get(word.len()..).unwrap_or_default().trim_start_matches(is_separator);
                     self.phrase_at_start(field, after).is_some()

@@ -133,6 +133,7 @@ pub(super) fn without_comment(text: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use crate::domain::value::{
+        email::Email,
         phone::Region,
         wrapping::{Kind, Unwrapped, unwrap, unwrap_named},
     };
@@ -175,6 +176,29 @@ mod tests {
             "Pedido 85988124471 ana@firma.io",
         ] {
             assert_eq!(unwrap(Kind::Email, text), Unwrapped::Bare(text.into()), "{text}");
+        }
+    }
+
+    #[test]
+    fn halves_of_pairs_and_links_are_taken_off_an_address() {
+        for (text, expected, source) in [
+            ("\"ada@analytical.example", "ada@analytical.example", "CSV: one of two quotes"),
+            ("ada@analytical.example\"", "ada@analytical.example", "CSV: the other one"),
+            ("ada@analytical.example'", "ada@analytical.example", "SQL: one of two quotes"),
+            ("(ada@analytical.example", "ada@analytical.example", "signatures: one of two brackets"),
+            ("ada@analytical.example)", "ada@analytical.example", "signatures: the other one"),
+            ("ada@analytical.example}", "ada@analytical.example", "JSON: the end of an object"),
+            ("<ada@analytical.example", "ada@analytical.example", "RFC 5322, 3.4: cut"),
+            ("http://ada@analytical.example", "ada@analytical.example", "Excel: a link"),
+            (
+                "ada@analytical.example?subject=oi",
+                "ada@analytical.example",
+                "RFC 6068, 6.1: without its scheme",
+            ),
+            ("ada @analytical . example", "ada@analytical.example", "signatures: spaces around its signs"),
+        ] {
+            let email = Email::parse(text);
+            assert_eq!(email.as_ref().map(Email::as_str), Some(expected), "{text} ({source})");
         }
     }
 

@@ -123,9 +123,9 @@ fn of_parts(names: &[&str], members: &[(&str, &str)]) -> Option<String> {
             found.next().map(|(_, value)| *value).filter(|_| found.next().is_none())
         };
         let (one, other) = (part(first)?, part(second)?);
-        let named = members.iter().filter(|(name, _)| is_named(names, name)).count();
+        let count = members.iter().filter(|(name, _)| is_named(names, name)).count();
         // A third one may be the whole value.
-        (named == 2).then(|| match () {
+        (count == 2).then(|| match () {
             () if one.ends_with(other) => one.to_owned(),
             () if one.is_empty() => other.to_owned(),
             () => format!("{one} {other}"),
@@ -234,21 +234,6 @@ mod tests {
             ("{ \"email\": null, \"name\": \"Ana Souza\" }", "Ana Souza", "as above: with spaces"),
             ("[{\"name\":\"Ana Souza\",\"age\":30}]", "Ana Souza", "as above: a list of one"),
             ("{\"name\":null}", "", "as above: null"),
-            ("{\"fullName\":\"Ana Souza\"}", "Ana Souza", "JavaScript: camel case"),
-            ("{\"firstName\":\"Ana\",\"lastName\":\"Souza\"}", "Ana Souza", "JavaScript: two parts"),
-            (
-                "{\"last_name\":\"Souza\",\"first_name\":\"Ana\"}",
-                "Ana Souza",
-                "Python: two parts in any order",
-            ),
-            ("{\"firstName\":\"Ana\",\"lastName\":null}", "Ana", "JavaScript: one part"),
-            (
-                "{\"nome\":\"Ana Souza\",\"sobrenome\":\"Souza\"}",
-                "Ana Souza",
-                "as above: the second in the first",
-            ),
-            ("{\"output\":\"Ana Souza\"}", "Ana Souza", "n8n: what an agent returns"),
-            ("{\"value\":\"Ana\"}", "Ana", "n8n: the only member"),
             ("\"name\": \"Ana Souza\",", "Ana Souza", "RFC 8259, 4: a line of an object"),
             ("\"name\": \"Ana Souza\", \"email\": \"x\"", "Ana Souza", "as above: two members"),
             ("\"name\": null,", "", "as above: null"),
@@ -294,6 +279,33 @@ mod tests {
         ] {
             assert_eq!(member(&[label::NAME], text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn members_in_camel_case_and_parts_are_found() {
+        for (text, expected, source) in [
+            ("{\"fullName\":\"Ana Souza\"}", "Ana Souza", "JavaScript: camel case"),
+            ("{\"firstName\":\"Ana\",\"lastName\":\"Souza\"}", "Ana Souza", "JavaScript: two parts"),
+            (
+                "{\"last_name\":\"Souza\",\"first_name\":\"Ana\"}",
+                "Ana Souza",
+                "Python: two parts in any order",
+            ),
+            ("{\"firstName\":\"Ana\",\"lastName\":null}", "Ana", "JavaScript: one part"),
+            (
+                "{\"nome\":\"Ana Souza\",\"sobrenome\":\"Souza\"}",
+                "Ana Souza",
+                "as above: the second in the first",
+            ),
+            ("{\"output\":\"Ana Souza\"}", "Ana Souza", "n8n: what an agent returns"),
+            ("{\"value\":\"Ana\"}", "Ana", "n8n: the only member"),
+        ] {
+            assert_eq!(member(&[label::NAME], text).as_deref(), Some(expected), "{text} ({source})");
+        }
+        let text = r#"{"ddd":"85","numero":"988124471"}"#;
+        assert_eq!(member(&[label::PHONE], text).as_deref(), Some("85 988124471"));
+        let text = r#"{"emailAddress":"ana@firma.io"}"#;
+        assert_eq!(member(&[label::EMAIL], text).as_deref(), Some("ana@firma.io"));
     }
 
     #[test]

@@ -13,19 +13,6 @@ fn words_for_nothing_beside_a_value_are_taken_off() {
         (Field::Name, "Ana undefined Souza", "Ana Souza", "JavaScript: a middle name"),
         (Field::Name, "Ana undefined undefined", "Ana", "JavaScript: two parts"),
         (Field::Name, "Ana NaN", "Ana", "pandas"),
-        (Field::Name, "Ana null Souza", "Ana Souza", "JavaScript: `${first} ${middle} ${last}`"),
-        (Field::Name, "Ana NaN Souza", "Ana Souza", "pandas: a middle name"),
-        (Field::Name, "Ana N/A Souza", "Ana Souza", "as above: as a word"),
-        (Field::City, "undefined, SP", "", "JavaScript: `${city}, ${state}`"),
-        (Field::City, "undefined/SP", "", "JavaScript: `${city}/${state}`"),
-        (Field::City, "null - SP", "", "Java: a city and its state"),
-        (Field::City, "N/A - SP", "", "English: a city and its state"),
-        (Field::City, "Fortaleza, undefined", "Fortaleza", "JavaScript: no state"),
-        (Field::Position, "Gerente at undefined", "Gerente", "JavaScript: `${position} at ${company}`"),
-        (Field::Position, "Gerente na null", "Gerente", "Java: `${position} na ${company}`"),
-        (Field::Position, "CTO @ undefined", "CTO", "JavaScript: `${position} @ ${company}`"),
-        (Field::Name, "Company: N/A", "", "English: another field's name"),
-        (Field::Name, "Exception: null", "", "Java: an error without a message"),
         (Field::Name, "Ana [object Object]", "Ana", "JavaScript: an object"),
         (Field::Name, "Ana #REF!", "Ana", "spreadsheets: the cell of the last name"),
         (Field::Name, "#N/A Souza", "Souza", "spreadsheets: the cell of the first name"),
@@ -69,6 +56,28 @@ fn words_for_nothing_beside_a_value_are_taken_off() {
         (Field::ZipCode, "60175-055 undefined", "60175-055", "JavaScript: a code and a city"),
         (Field::Birthday, "1990-05-20 null", "1990-05-20", "JavaScript: a date and a time"),
         (Field::Number, "120, undefined", "120", "JavaScript: a number and a complement"),
+    ] {
+        let rest = DEFAULTS.without_beside(field, text);
+        assert_eq!(rest.as_deref(), Some(expected), "{field} {text} ({source})");
+    }
+}
+
+#[test]
+fn words_for_nothing_between_parts_are_taken_off() {
+    for (field, text, expected, source) in [
+        (Field::Name, "Ana null Souza", "Ana Souza", "JavaScript: `${first} ${middle} ${last}`"),
+        (Field::Name, "Ana NaN Souza", "Ana Souza", "pandas: a middle name"),
+        (Field::Name, "Ana N/A Souza", "Ana Souza", "as above: as a word"),
+        (Field::City, "undefined, SP", "", "JavaScript: `${city}, ${state}`"),
+        (Field::City, "undefined/SP", "", "JavaScript: `${city}/${state}`"),
+        (Field::City, "null - SP", "", "Java: a city and its state"),
+        (Field::City, "N/A - SP", "", "English: a city and its state"),
+        (Field::City, "Fortaleza, undefined", "Fortaleza", "JavaScript: no state"),
+        (Field::Position, "Gerente at undefined", "Gerente", "JavaScript: `${position} at ${company}`"),
+        (Field::Position, "Gerente na null", "Gerente", "Java: `${position} na ${company}`"),
+        (Field::Position, "CTO @ undefined", "CTO", "JavaScript: `${position} @ ${company}`"),
+        (Field::Name, "Company: N/A", "", "English: another field's name"),
+        (Field::Name, "Exception: null", "", "Java: an error without a message"),
     ] {
         let rest = DEFAULTS.without_beside(field, text);
         assert_eq!(rest.as_deref(), Some(expected), "{field} {text} ({source})");
