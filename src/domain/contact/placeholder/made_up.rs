@@ -221,6 +221,10 @@ pub(super) fn is_one_digit(text: &str) -> bool {
 /// written "300 555 1234".
 #[must_use]
 pub fn is_invented(text: &str, number: Option<&Phone>) -> bool {
+    // It is too short for its country.
+    if HIDDEN_CALLERS.contains(&text) {
+        return true;
+    }
     let e164 = number.map(Phone::as_str);
     if number
         .is_some_and(|number| is_typed(number.as_str()) && !is_mobile_in_sequence(number.as_str(), number))
@@ -234,9 +238,7 @@ pub fn is_invented(text: &str, number: Option<&Phone>) -> bool {
         return area == Some(FICTION) || exchange == Some(FICTION) && is_reserved;
     }
     let is_brazilian = e164.is_some_and(|number| number.starts_with("+55"));
-    if e164.is_some_and(|number| {
-        is_brazils_dummy(number) || is_fiction_abroad(number) || HIDDEN_CALLERS.contains(&number)
-    }) {
+    if e164.is_some_and(|number| is_brazils_dummy(number) || is_fiction_abroad(number)) {
         return true;
     }
     let is_real_elsewhere = !is_brazilian && number.is_some_and(|it| it.strength() == Strength::Strong);
