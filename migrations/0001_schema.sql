@@ -533,11 +533,11 @@ CREATE TABLE rates (
 
 -- Operations
 
--- One act of an operator on many dead letters. Its items are chosen when it is planned, so what arrives later is not
+-- One act of an operator on many dead letters or deliveries. Its items are chosen when it is planned, so what arrives later is not
 -- among them. A process works on it as its owner, and another one goes on when that has died.
 CREATE TABLE operations (
     operation_id  uuid PRIMARY KEY,                  -- UUIDv7
-    action        text NOT NULL CHECK (action IN ('replay', 'discard', 'restore', 'resend')),
+    action        text NOT NULL CHECK (action IN ('replay', 'discard', 'restore', 'resend', 'discard_deliveries')),
     state         text COLLATE "C" NOT NULL
         CHECK (state IN ('planning', 'planned', 'running', 'paused', 'done', 'canceled')),
     selection     jsonb NOT NULL,                    -- how the items were chosen, for people

@@ -54,7 +54,7 @@ pub enum Role {
     Upsert,
     /// Worker 2 and the outbox relay.
     Webhook,
-    /// The collector of the broker's dead-letter queue, and operations on many dead letters.
+    /// The collector of the broker's dead-letter queue, and operations on many dead letters or deliveries.
     DeadLetter,
     /// Health over HTTP.
     Console,

@@ -1,7 +1,8 @@
-//! `delivery list|show|resend`.
+//! `delivery list|show|resend|discard`.
 
+mod discard;
+mod outcome;
 mod resend;
-mod resent;
 pub(super) mod select;
 mod show;
 
@@ -9,7 +10,7 @@ use clap::Subcommand;
 use time::OffsetDateTime;
 
 use super::{
-    bulk::Select as _,
+    bulk::{Bulk, Select as _},
     exit::Exit,
     output::{self, Output, moment, span},
 };
@@ -22,6 +23,7 @@ use crate::{
     postgres::Database,
     settings::Settings,
 };
+pub(super) use discard::Waiting;
 use select::Filters;
 pub(super) use show::{attempt_text, request_text};
 
@@ -39,6 +41,9 @@ pub(super) enum Command {
     /// Resend deliveries with the same id and the same bytes
     #[command(after_help = resend::HELP)]
     Resend(resend::Resend),
+    /// Give up deliveries that wait, for example behind an endpoint that is gone
+    #[command(after_help = discard::HELP)]
+    Discard(Bulk<Waiting>),
 }
 
 const LIST_HELP: &str = "\
@@ -61,6 +66,7 @@ pub(super) async fn run(command: Command, database: &Database, settings: &Settin
         Command::List(args) => list(database, &args).await,
         Command::Show(args) => show::run(database, &args).await,
         Command::Resend(args) => resend::run(database, &args, settings).await,
+        Command::Discard(args) => discard::run(database, &args, settings).await,
     }
 }
 

@@ -60,6 +60,8 @@ operation show ID --items 5 --state dead
 delivery resend ID 0193f5a0 --dry-run --yes --rate 5
 delivery resend --state dead --company c --yes
 delivery resend --state dead --canary
+delivery discard ID 0193f5a0 --dry-run --yes --rate 5
+delivery discard --endpoint 4e4f --company c --since 1h --yes --operator ada --because gone
 endpoint list --company c --state open --state breaker_open
 endpoint show 4e4f --company c -o json
 endpoint pause https://hooks.example/sales --operator ada
@@ -109,6 +111,7 @@ fn invalid_command_is_refused() {
         "delivery list --state gone",
         "delivery show",
         "delivery resend --rate 0 --state dead",
+        "delivery discard --canary --state pending",
         "endpoint list --state closed",
         "endpoint pause",
         "dead-letter list --reason nope",

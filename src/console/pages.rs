@@ -59,6 +59,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::page("/deliveries", Role::Viewer, deliveries::list),
         Route::page("/deliveries/{id}", Role::Viewer, delivery::show),
         Route::form("/deliveries/resend/plan", Role::Operator, plan::plan_resend),
+        Route::form("/deliveries/discard/plan", Role::Operator, plan::plan_discard),
         Route::form("/deliveries/{id}/resend", Role::Operator, delivery::resend),
         Route::form("/deliveries/{id}/reveal", Role::Admin, delivery::reveal),
         Route::page("/endpoints", Role::Viewer, endpoints::list),

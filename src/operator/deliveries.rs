@@ -1,8 +1,9 @@
-//! Lists, shows and resends webhook deliveries.
+//! Lists, shows, resends and discards webhook deliveries.
 //!
 //! Postgres owns the retry clock, so a resend makes the delivery's row due, with the same id and bytes. Requests that
 //! leave this module have no secrets in their headers.
 
+mod discard;
 mod page;
 pub mod request;
 mod resend;
@@ -21,6 +22,8 @@ use super::{
     lane::Waits,
     selection::{moment, narrowed},
 };
+pub(super) use discard::discard_window;
+pub(super) use page::waiting;
 pub use page::{Found, page};
 pub use resend::{Refusal, Resent, resend};
 pub(super) use resend::{resend_window, without_row};

@@ -27,9 +27,10 @@ pub use load::{Cursor, Loaded, Visit, load};
 pub use read::{Filter, State, Summary, list, matching, unrecorded};
 pub use record::{Attempted, record};
 pub use resend::{Locked, discard, lock, lock_pending, lock_rows, make_due, restart, restore};
-pub use slices::{Matching, by_slices, search};
+pub use slices::{Matching, by_slices, search, search_waiting};
 pub use summaries::summaries;
 pub use supersede::{Yielded, supersede};
+pub use waiting::Waiting;
 
 use time::OffsetDateTime;
 

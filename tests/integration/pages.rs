@@ -3,6 +3,7 @@
 mod browser;
 mod changes;
 mod chromium;
+mod discards;
 mod in_chromium;
 mod operations;
 mod people;

@@ -47,6 +47,8 @@ struct Page {
     can_resume: bool,
     can_enable: bool,
     enable_verb: &'static str,
+    /// The filter of what waits for an operator, for the button that discards it; empty if nothing does.
+    discard: Vec<(&'static str, String)>,
     waiting_href: String,
     waiting: String,
     due: String,
@@ -99,7 +101,8 @@ fn page(shell: Shell, shown: &Shown, tested: Option<Tested>) -> Page {
     let action = |verb: &str| here.replacen('?', &format!("/{verb}?"), 1);
     let shows_answers = shell.is_operator();
     let attempt = |one| Line::new(one, now, shows_answers).of_delivery(&row.company, one);
-    let (id, company) = (row.id.to_string(), row.company.as_str());
+    let id = row.id.to_string();
+    let waiting = [("state", "pending"), ("company", row.company.as_str()), ("endpoint", id.as_str())];
     Page {
         id: Id::new(row.id),
         company: printable(&row.company),
@@ -116,10 +119,12 @@ fn page(shell: Shell, shown: &Shown, tested: Option<Tested>) -> Page {
         can_resume: row.state == "paused",
         can_enable: !matches!(row.state, "open" | "paused"),
         enable_verb: if row.state == "disabled" { "Enable" } else { "Send now and forget failures" },
-        waiting_href: link(
-            "/deliveries",
-            [("state", "pending"), ("company", company), ("endpoint", id.as_str())],
-        ),
+        waiting_href: link("/deliveries", waiting),
+        discard: if matches!(row.state, "paused" | "disabled") && row.waiting > 0 {
+            waiting.map(|(name, value)| (name, value.to_owned())).to_vec()
+        } else {
+            Vec::new()
+        },
         waiting: count(row.waiting),
         due: count(row.due),
         oldest: Moment::of(row.oldest_due_at, now),

@@ -9,6 +9,7 @@ use axum::{
 };
 use strum::VariantArray as _;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::{
     super::{
@@ -28,10 +29,11 @@ use crate::{
         audit::Actor,
         deliveries::Refusal,
         operations::{
-            self, Action, ChangeError, ItemFilter, ItemResult, Items, ListedItem, Object, Operation, Options,
-            State as Stage,
+            self, Action, ChangeError, Changes, Decided, ItemFilter, ItemResult, Items, ListedItem, Object,
+            Operation, Rate, State as Stage,
         },
     },
+    postgres::Database,
     settings::Role,
 };
 
@@ -76,16 +78,23 @@ struct Plan {
     verb: &'static str,
     /// The class of the button that runs it.
     class: &'static str,
+    /// The planned rate; empty without one.
+    rate: String,
+    /// Whether it can have a canary, and whether one was planned.
     has_canary: bool,
+    canary: bool,
 }
 
 impl Plan {
-    const fn new(action: Action) -> Self {
+    fn new(action: Action, planned: &Operation) -> Self {
+        let is_discard = matches!(action, Action::Discard | Action::DiscardDeliveries);
         Self {
             explanation: explanation(action),
             verb: verb(action),
-            class: if matches!(action, Action::Discard) { "danger" } else { "primary" },
+            class: if is_discard { "danger" } else { "primary" },
+            rate: planned.rate.map(|rate| rate.to_string()).unwrap_or_default(),
             has_canary: action.may_fail(),
+            canary: planned.canary.is_some(),
         }
     }
 }
@@ -156,6 +165,10 @@ const fn explanation(action: Action) -> &'static str {
             "Each is due again, with the same id and the same bytes, the oldest first. One that has ended starts a new retry \
              schedule. What was attempted since it was chosen is skipped."
         }
+        Action::DiscardDeliveries => {
+            "They end without another attempt, and so do chains whose result waits only for them. What is in flight, or was \
+             attempted since it was chosen, is skipped. What was discarded can be resent until it leaves."
+        }
     }
 }
 
@@ -199,7 +212,9 @@ fn page(shell: Shell, operation: &Operation, given: &Given, found: &Items, fault
             None => title(operation),
         },
         state: badge(operation),
-        plan: action.filter(|_| is(Stage::Planned) && operation.total > 0).map(Plan::new),
+        plan: action
+            .filter(|_| is(Stage::Planned) && operation.total > 0)
+            .map(|action| Plan::new(action, operation)),
         change: match () {
             () if is(Stage::Running) => Some(("pause", "", "Pause")),
             () if is(Stage::Paused) => Some(("resume", "primary", "Resume")),
@@ -242,25 +257,47 @@ fn facts(operation: &Operation) -> Vec<(&'static str, String)> {
 }
 
 /// The fields of a decision. All forms of an operation have the same.
-fn decided(caller: &Caller, mut form: Params) -> Result<(Actor, Options), Problem> {
-    let rate = form.parsed("rate", |text| text.parse::<NonZeroU32>().ok(), "a whole number from 1 on")?;
-    let canary = form.one("canary")?.is_some();
-    let actor = caller.because(form.one("reason")?.as_deref())?;
-    form.end()?;
-    Ok((actor, Options { rate, canary }))
+#[derive(Clone, Copy)]
+struct Fields {
+    rate: Option<NonZeroU32>,
+    canary: bool,
 }
+
+impl Fields {
+    fn read(caller: &Caller, mut form: Params) -> Result<(Actor, Self), Problem> {
+        let rate = form.parsed("rate", |text| text.parse::<NonZeroU32>().ok(), "a whole number from 1 on")?;
+        let canary = form.one("canary")?.is_some();
+        let actor = caller.because(form.one("reason")?.as_deref())?;
+        form.end()?;
+        Ok((actor, Self { rate, canary }))
+    }
+
+    /// What the form of a plan says. It shows what was planned, so an empty field was emptied.
+    fn of_plan(self) -> Changes {
+        let rate = self.rate.map_or(Rate::Unlimited, Rate::PerSecond);
+        Changes { rate: Some(rate), canary: Some(self.canary) }
+    }
+
+    /// The rate in the form of a paused operation, where the field is empty unless the rate changes.
+    fn new_rate(self) -> Option<Rate> {
+        self.rate.map(Rate::PerSecond)
+    }
+}
+
+/// A change to an operation, as a form asks for it.
+type Decide = for<'a> fn(&'a Database, &'a Actor, Uuid, Fields) -> Decided<'a>;
 
 /// The forms that decide about an operation.
 pub(super) fn decisions() -> [Route; 4] {
     [
-        decision("/operations/{id}/run", Done::OperationRun, |database, actor, id, options| {
-            Box::pin(operations::run(database, actor, id, options))
+        decision("/operations/{id}/run", Done::OperationRun, |database, actor, id, fields| {
+            Box::pin(operations::run(database, actor, id, fields.of_plan()))
         }),
         decision("/operations/{id}/pause", Done::OperationPaused, |database, actor, id, _| {
             Box::pin(operations::pause(database, actor, id))
         }),
-        decision("/operations/{id}/resume", Done::OperationResumed, |database, actor, id, options| {
-            Box::pin(operations::resume(database, actor, id, options.and_then(|options| options.rate)))
+        decision("/operations/{id}/resume", Done::OperationResumed, |database, actor, id, fields| {
+            Box::pin(operations::resume(database, actor, id, fields.new_rate()))
         }),
         decision("/operations/{id}/cancel", Done::OperationCanceled, |database, actor, id, _| {
             Box::pin(operations::cancel(database, actor, id))
@@ -268,13 +305,13 @@ pub(super) fn decisions() -> [Route; 4] {
     ]
 }
 
-fn decision(path: &'static str, done: Done, decide: operations::Decide) -> Route {
+fn decision(path: &'static str, done: Done, decide: Decide) -> Route {
     let handler = move |State(shared): State<Shared>,
                         caller: Caller,
                         Path(text): Path<String>,
                         Form(form): Form| async move {
-        let (id, (actor, options)) = (id(&text)?, decided(&caller, form)?);
-        let decide = move || async move { Ok(decide(&shared.database, &actor, id, Some(options)).await?) };
+        let (id, (actor, fields)) = (id(&text)?, Fields::read(&caller, form)?);
+        let decide = move || async move { Ok(decide(&shared.database, &actor, id, fields).await?) };
         on_one_thread(decide).await?;
         Ok::<_, Problem>(go(&self::path(id), done))
     };

@@ -84,7 +84,7 @@ pub(super) fn badge(operation: &Operation) -> Badge {
 pub(super) const fn verb(action: Action) -> &'static str {
     match action {
         Action::Replay => "Replay",
-        Action::Discard => "Discard",
+        Action::Discard | Action::DiscardDeliveries => "Discard",
         Action::Restore => "Restore",
         Action::Resend => "Resend",
     }

@@ -174,6 +174,29 @@ pub async fn resolve_deliveries(
     Ok(())
 }
 
+/// Discards the unsettled dead letters of deliveries that were discarded, on behalf of `operator`.
+///
+/// # Errors
+/// When the database fails; the caller's transaction is then lost.
+pub async fn discard_with_deliveries(
+    conn: &mut PgConnection,
+    deliveries: &[WebhookRequested<'_>],
+    operator: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE dead_letters dl SET state = 'discarded', settled_at = now(), settled_by = $3
+         FROM UNNEST($1::text[], $2::bytea[]) AS u(company_id, meaning)
+         WHERE dl.company_id = u.company_id AND dl.stage = 'webhook' AND dl.meaning = u.meaning
+           AND dl.state IN ('open', 'replaying')",
+        &column(deliveries, |one| one.delivery.company.as_str()) as &[&str],
+        &column(deliveries, WebhookRequested::meaning) as &[[u8; 32]],
+        operator,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Resolves unsettled dead letters whose replay ends with the publication.
 ///
 /// # Errors

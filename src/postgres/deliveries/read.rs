@@ -266,7 +266,8 @@ async fn newest(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Key>, sq
     let states = filter.states();
     let (before_at, before_id) = filter.before.unzip();
     if filter.states.as_deref() == Some(&[State::Pending]) {
-        return Ok(waiting::newest(conn, filter, filter.limit, None).await?.0);
+        let (waiting, _) = waiting::newest(conn, filter, filter.limit, None).await?;
+        return Ok(waiting.into_iter().map(|one| one.key).collect());
     }
     sqlx::query_as!(
         Key,

@@ -4,9 +4,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    domain::chain::outgoing::{OutgoingEvent, Publisher},
     postgres::{
-        chain_results, clock,
+        chain_results,
         deliveries::RowKey,
         effects::{
             self,
@@ -29,13 +28,10 @@ pub(super) async fn write(
     owner: Option<Uuid>,
     relay: Option<&HandOff<Committed>>,
 ) -> Result<Vec<Handed<Committed>>, sqlx::Error> {
-    let chains = chain_results::count_down(conn, ended).await?;
-    if chains.is_empty() {
+    let completed = chain_results::complete(conn, ended, source).await?;
+    if completed.is_empty() {
         return Ok(Vec::new());
     }
-    let publisher = Publisher { source, include_identity: false, now: clock::now(conn).await? };
-    let completed = chains.iter().map(|ended| ended.chain.completed(&publisher, &ended.results));
-    let completed: Vec<OutgoingEvent> = completed.collect();
     let completed = events::group(Uuid::now_v7(), owner, completed);
     let (handed, rows) = room::reserve_rows(relay, owner, completed)?;
     effects::insert(conn, &rows).await?;
