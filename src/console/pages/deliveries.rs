@@ -42,8 +42,8 @@ struct Page {
     rows: Vec<Row>,
     /// The filter, for the buttons that act on all that match; empty without a filter.
     matching: Vec<(&'static str, String)>,
-    /// Whether only deliveries that wait are listed: all others have ended.
-    can_discard: bool,
+    /// The address that discards, if only deliveries that wait are listed: all others have ended.
+    discard: Option<&'static str>,
     first: Option<String>,
     next: Option<String>,
 }
@@ -132,7 +132,8 @@ pub(super) async fn list(
         shell: Shell::new(&caller, "/deliveries", "Deliveries").after(done.as_deref()),
         states: choices(DeliveryState::VARIANTS.iter().map(|state| state.name()), given.get("state")),
         is_filtered: given.any(&FILTERS) || given.any(&["cursor"]),
-        can_discard: !matching.is_empty() && given.get("state") == DeliveryState::Pending.name(),
+        discard: (!matching.is_empty() && given.get("state") == DeliveryState::Pending.name())
+            .then_some("/deliveries/discard/plan"),
         matching,
         has_more_filters: given.any(&["event", "contact"]),
         first: given.given("cursor").map(|_| given.link("/deliveries", "cursor", "")),
