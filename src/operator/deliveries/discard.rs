@@ -31,6 +31,9 @@ pub(in crate::operator) async fn discard_window(
 ) -> Result<Vec<(Key, Result<State, Refusal>)>, sqlx::Error> {
     let keys: Vec<Key> = chosen.iter().map(|(key, _)| key.clone()).collect();
     let attempts: BTreeMap<&Key, i32> = chosen.iter().map(|(key, attempts)| (key, *attempts)).collect();
+    store::lock_rows(conn, &keys).await?;
+    // Nobody claims a lane meanwhile, so what is not in flight stays so until this is committed.
+    store::lock_lanes(conn, &keys).await?;
     let locked = store::lock(conn, &keys).await?;
     let judged: Vec<(&Locked, Result<State, Refusal>)> =
         locked.iter().map(|one| (one, judge(one, attempts.get(&one.key).copied()))).collect();
