@@ -43,6 +43,7 @@ struct Figure {
     value: String,
     remark: String,
     tone: &'static str,
+    /// Where it is listed; empty if it is not.
     href: &'static str,
 }
 
@@ -126,14 +127,14 @@ fn figures(seen: &Overview) -> Vec<Figure> {
             value: capped(seen.events.count),
             remark: waiting(&seen.events, seen.now, "every event was published"),
             tone: tone(seen.events.due, Tone::Waiting),
-            href: "/",
+            href: "",
         },
         Figure {
             name: "Endpoints in trouble",
             value: if seen.endpoints.len() >= 100 { "100+".to_owned() } else { count(troubled) },
             remark: if troubled > 0 { "not open".to_owned() } else { "all are open".to_owned() },
             tone: tone(troubled, Tone::Failed),
-            href: "/endpoints",
+            href: "/endpoints?state=trouble",
         },
     ]
 }

@@ -83,6 +83,72 @@ async fn page_refreshes_itself_and_runs_nothing_of_strangers(app: &TestApp) {
     chromium.close().await;
 }
 
+/// Also with a filter that is under "More filters", and with the focus on a button that has copied.
+#[apply(in_chromium)]
+async fn filtered_listing_refreshes_itself_and_says_when_it_does_not(app: &TestApp) {
+    let process = with_dead_letters(app, 1).await;
+    let chromium = Chromium::sign_in(&process, "operate").await;
+    chromium.open("/failures").await;
+    chromium.click("main a[href^='/dead-letters?signature=']").await;
+    chromium.sees("1 on this page").await;
+    app.broker.publish(&broken("Nobody 1")).await;
+    chromium.sees("2 on this page").await;
+    assert_eq!(chromium.run("return document.querySelector('details.more').open").await, true);
+    chromium.click("main button.copy").await;
+    app.broker.publish(&broken("Nobody 2")).await;
+    chromium.sees("3 on this page").await;
+    let focus = "return document.activeElement.matches('main button.copy')";
+    assert_eq!(chromium.run(focus).await, true, "the focus stays where it was");
+    chromium.click("button.pause").await;
+    chromium.sees("Paused").await;
+    chromium.click("button.pause").await;
+    chromium.click("input[name=id]").await;
+    chromium.sees("1 selected").await;
+    chromium.sees("Waits while you work on the page").await;
+    chromium.click("input[name=id]").await;
+    chromium.sees("0 selected").await;
+    chromium.assert_quiet().await;
+    app.stop().await;
+    chromium.run("document.activeElement.blur()").await;
+    chromium.sees("No answer since").await;
+    chromium.close().await;
+}
+
+#[apply(in_chromium)]
+async fn keys_do_what_is_done_daily(app: &TestApp) {
+    let process = with_dead_letters(app, 2).await;
+    let chromium = Chromium::sign_in(&process, "operate").await;
+    chromium.open("/dead-letters").await;
+    chromium.press("?").await;
+    chromium.sees("Next row, row before").await;
+    chromium.press("\u{e00c}").await;
+    for key in ["j", "j", "x"] {
+        chromium.press(key).await;
+    }
+    chromium.sees("1 selected").await;
+    let ticked = "return document.querySelectorAll('tbody tr')[1].querySelector('input').checked";
+    assert_eq!(chromium.run(ticked).await, true);
+    chromium.press("d").await;
+    chromium.sees("Discard 1 dead letter?").await;
+    // A key of a text field is a letter.
+    chromium.click("input[name=reason]").await;
+    chromium.press("g").await;
+    chromium.press("f").await;
+    assert_eq!(chromium.run("return document.activeElement.value").await, "gf");
+    chromium.run("document.activeElement.blur()").await;
+    chromium.press("g").await;
+    chromium.press("f").await;
+    chromium.sees("Dead letters with the same cause").await;
+    // Who dictates, or works with one hand, can do without.
+    chromium.press("?").await;
+    chromium.click("#no-keys").await;
+    chromium.press("\u{e00c}").await;
+    chromium.press("?").await;
+    assert_eq!(chromium.run("return document.querySelector('#keys').open").await, false);
+    chromium.assert_quiet().await;
+    chromium.close().await;
+}
+
 #[apply(in_chromium)]
 async fn every_page_fits_on_a_phone(app: &TestApp) {
     let process = with_dead_letters(app, 2).await;
@@ -216,7 +282,7 @@ async fn pages_work_without_script(app: &TestApp) {
     chromium.sees("2 on this page").await;
     // What only the script can do is not shown.
     assert_eq!(chromium.run("return document.querySelector('button.copy').hidden").await, true);
-    assert_eq!(chromium.run("return document.querySelector('input.all').hidden").await, true);
+    assert_eq!(chromium.run("return document.querySelector('input.all').checkVisibility()").await, false);
     chromium.click("input[name=id]").await;
     chromium.click("button[value=discard]").await;
     chromium.sees("Discard 1 dead letter?").await;
