@@ -112,6 +112,8 @@ async fn overview_shows_what_was_done_in_the_last_hour(app: &TestApp) {
     ] {
         assert!(overview.html.contains(title), "{title}: {}", overview.html);
     }
+    // Of all that ended, and only what failed since then.
+    assert!(overview.text.contains("25.0 %2 of 8"), "{}", overview.text);
     // The next process adds to it.
     app.stop().await;
     app.run(&[]).await;

@@ -165,16 +165,77 @@ async fn every_page_fits_on_a_phone(app: &TestApp) {
             format!("return document.querySelector('main a[href^=\"/{kind}/\"]').getAttribute('href')");
         paths.push(chromium.run(&script).await.as_str().unwrap().to_owned());
     }
-    for width in [390, 1280] {
-        let metrics = json!({ "width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500 });
-        chromium.command("Emulation.setDeviceMetricsOverride", metrics).await;
+    chromium.open("/deliveries").await;
+    chromium.click("main a[href^='/deliveries/']").await;
+    paths.push(chromium.links("/contacts/").await.remove(0));
+    paths.extend(["/dead-letters/import", "/nowhere?a=b"].map(str::to_owned));
+    for width in WIDTHS {
+        resize(&chromium, width).await;
         for path in &paths {
             chromium.open(path).await;
-            let script = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
-            assert_eq!(chromium.run(script).await, 0, "{path} at {width} pixels");
+            assert_fits(&chromium, path, width).await;
         }
     }
-    chromium.assert_quiet().await;
+    chromium.close().await;
+}
+
+/// Of a phone and of a screen, in pixels.
+const WIDTHS: [u32; 2] = [390, 1280];
+
+async fn resize(chromium: &Chromium, width: u32) {
+    let metrics = json!({ "width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500 });
+    chromium.command("Emulation.setDeviceMetricsOverride", metrics).await;
+}
+
+async fn assert_fits(chromium: &Chromium, what: &str, width: u32) {
+    let script = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
+    assert_eq!(chromium.run(script).await, 0, "{what} at {width} pixels");
+}
+
+/// Pages that only a form leads to.
+#[apply(in_chromium)]
+async fn every_answer_to_a_form_fits_on_a_phone(app: &TestApp) {
+    let process = with_dead_letters(app, 3).await;
+    for (name, email, phone) in [("Ada", true, false), ("Bob", false, true), ("Eve", true, true)] {
+        let mut event = Event::lead(name).webhook(&app.receiver.url("/status/404/a/path/that/machines/write"));
+        event = if email { event.email("ada@lovelace.dev") } else { event };
+        event = if phone { event.phone("+5511987654321") } else { event };
+        app.broker.publish(&event).await;
+        app.wait_for_rows(&format!("contacts WHERE version > 0 AND name = '{name}'"), 1).await;
+    }
+    app.wait_for_rows("contacts", 1).await;
+    let chromium = Chromium::sign_in(&process, "administer").await;
+    for width in WIDTHS {
+        resize(&chromium, width).await;
+        chromium.open("/dead-letters?reason=identifier_invalid").await;
+        chromium.click("input.all").await;
+        chromium.sees("3 selected").await;
+        assert_fits(&chromium, "ticked rows", width).await;
+        chromium.click("button[value=discard]").await;
+        chromium.sees("Discard 3 dead letters?").await;
+        assert_fits(&chromium, "a plan", width).await;
+        chromium.enter_text("input[name=rate]", "0").await;
+        chromium.click("main button.danger").await;
+        chromium.sees("Nothing was changed.").await;
+        assert_fits(&chromium, "a refused plan", width).await;
+        chromium.open("/dead-letters?reason=identifier_invalid").await;
+        chromium.click("main th a[href^='/dead-letters/']").await;
+        chromium.enter_text("textarea[name=body]", "{").await;
+        chromium.click("#edit button.primary").await;
+        chromium.sees("not a JSON object").await;
+        assert_fits(&chromium, "a refused edit", width).await;
+        chromium.open("/endpoints").await;
+        chromium.click("main th a[href^='/endpoints/']").await;
+        chromium.click("main form.actions button").await;
+        chromium.sees("Test request").await;
+        assert_fits(&chromium, "a test", width).await;
+        chromium.open("/deliveries").await;
+        chromium.click("main th a[href^='/deliveries/']").await;
+        chromium.click("main a[href^='/contacts/']").await;
+        chromium.click("form[action*='/unmerge'] button").await;
+        chromium.sees("Unmerge these contacts?").await;
+        assert_fits(&chromium, "an unmerge", width).await;
+    }
     chromium.close().await;
 }
 
