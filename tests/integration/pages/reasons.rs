@@ -59,7 +59,8 @@ async fn every_change_on_a_page_has_a_reason(app: &TestApp) {
     let export = "/dead-letters/export";
     assert!(page.fields_of(export).contains(&"reason".to_owned()));
     let fields = [("csrf", browser.csrf.as_str()), ("matching", "export"), ("reason", "for dead_letter.export")];
-    browser.send(export, &fields).await.text().await.unwrap();
+    let file = browser.send(export, &fields).await.text().await.unwrap();
+    assert!(file.contains("identifier_invalid"), "{file}");
     assert!(recorded(app, "dead_letter.export").await > 0);
     let planned = browser.submit("/operations/plan", &[("matching", "discard")]).await;
     let cancel = action(&planned, "/cancel");
