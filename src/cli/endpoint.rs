@@ -121,11 +121,8 @@ async fn list(database: &Database, args: &List) -> anyhow::Result<Exit> {
         "last error",
     ];
     let (mut list, mut after) = (output::Rows::new(args.output.format, columns), None);
-    let filter = Filter {
-        company: args.company.clone(),
-        states: args.state.clone(),
-        address: args.address.clone(),
-    };
+    let filter =
+        Filter { company: args.company.clone(), states: args.state.clone(), address: args.address.clone() };
     loop {
         let (rows, next) = endpoints::page(database, &filter, after.as_ref(), MAX_PAGE).await?;
         list.print(&rows, cells)?;

@@ -27,7 +27,9 @@ pub(super) const TROUBLE: &str = "trouble";
 /// The states of a choice.
 fn states(chosen: &str) -> Option<Vec<LaneState>> {
     match chosen {
-        TROUBLE => Some(LaneState::VARIANTS.iter().copied().filter(|state| *state != LaneState::Open).collect()),
+        TROUBLE => {
+            Some(LaneState::VARIANTS.iter().copied().filter(|state| *state != LaneState::Open).collect())
+        }
         one => LaneState::from_str(one).ok().map(|state| vec![state]),
     }
 }

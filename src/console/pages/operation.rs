@@ -233,12 +233,7 @@ fn page(shell: Shell, operation: &Operation, given: &Given, found: &Items, fault
 }
 
 /// Links to the items of which a parameter has one of these values, after one to all: address, name, whether it is here.
-fn tabs<'a>(
-    given: &Given,
-    base: &str,
-    name: &str,
-    values: impl IntoIterator<Item = &'a str>,
-) -> Vec<Choice> {
+fn tabs<'a>(given: &Given, base: &str, name: &str, values: impl IntoIterator<Item = &'a str>) -> Vec<Choice> {
     let values = [("", "any")].into_iter().chain(values.into_iter().map(|value| (value, value)));
     let tab = |(value, text): (&str, &str)| Choice {
         value: given.narrowed(base, name, value),

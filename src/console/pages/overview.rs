@@ -166,7 +166,9 @@ fn percentage(part: i64, whole: i64) -> String {
 fn states(seen: &Overview) -> String {
     let count = |state: &LaneState| seen.endpoints.iter().filter(|(other, _)| other == state).count();
     let counts = LaneState::VARIANTS.iter().map(|state| (count(state), state));
-    let texts = counts.filter(|(count, _)| *count > 0).map(|(count, state)| format!("{count} {}", words(state.name())));
+    let texts = counts
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, state)| format!("{count} {}", words(state.name())));
     let texts: Vec<String> = texts.collect();
     if texts.is_empty() { "all are open".to_owned() } else { texts.join(", ") }
 }
@@ -247,13 +249,9 @@ mod tests {
 
     #[test]
     fn only_nothing_is_zero_percent() {
-        for (part, whole, expected) in [
-            (0, 0, "0 %"),
-            (0, 9, "0 %"),
-            (1, 1_000_000, "0.1 %"),
-            (1, 3, "33.4 %"),
-            (7, 7, "100.0 %"),
-        ] {
+        for (part, whole, expected) in
+            [(0, 0, "0 %"), (0, 9, "0 %"), (1, 1_000_000, "0.1 %"), (1, 3, "33.4 %"), (7, 7, "100.0 %")]
+        {
             assert_eq!(percentage(part, whole), expected, "{part} of {whole}");
         }
     }

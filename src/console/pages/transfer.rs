@@ -65,7 +65,8 @@ pub(super) async fn export(
     caller: Caller,
     Form(mut form): Form,
 ) -> Result<Response, Problem> {
-    let actor = caller.because(form.one("reason")?.as_deref())?;
+    // `reason` is one of the filters.
+    let actor = caller.because(form.one("because")?.as_deref())?;
     let Sent { selection, .. } = Sent::<Exported>::read(form, OffsetDateTime::now_utc())?;
     let begin = move || async move { Ok(Export::begin(&shared.database, &actor, selection).await?) };
     Ok(transfer::download(on_one_thread(begin).await?))

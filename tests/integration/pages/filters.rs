@@ -23,6 +23,9 @@ const LISTINGS: [(&str, &str, &str, &[&str]); 5] = [
     ("audit list", "/api/v1/audit", "/audit", &[]),
 ];
 
+/// What the command knows only to refuse it: groups are of all open dead letters.
+const REFUSED: [(&str, [&str; 2]); 1] = [("dead-letter groups", ["event", "state"])];
+
 /// Options and parameters of listings that are no filters.
 const OTHERS: [&str; 7] = ["limit", "after", "cursor", "output", "config", "help", "version"];
 
@@ -51,7 +54,12 @@ async fn every_filter_is_in_all_faces(app: &TestApp) {
     let browser = Browser::sign_in(&process, "operate").await;
     let api: Value = serde_json::from_str(include_str!("../../../docs/contracts/openapi.json")).unwrap();
     for (command, route, page, linked) in LISTINGS {
-        let expected = options(app, command).await;
+        let mut expected = options(app, command).await;
+        for name in REFUSED.iter().filter(|(of, _)| *of == command).flat_map(|(_, names)| names) {
+            let words: Vec<&str> = command.split(' ').collect();
+            let refused = app.cli(&[&words[..], &[&format!("--{name}"), "open"]].concat()).await;
+            assert!(expected.remove(*name) && refused.code == Some(2), "{name}: {}", refused.stderr);
+        }
         assert!(!expected.is_empty(), "{command}");
         assert_eq!(parameters(&api, route), expected, "{route}");
         let fields = browser.open(page).await.filters();
@@ -81,8 +89,10 @@ async fn endpoints_and_their_deliveries_are_found_by_address(app: &TestApp) {
     let link = only(browser.open("/endpoints?address=127.0.0").await.links("/endpoints/"));
     let id = link.split(['/', '?']).nth(2).unwrap();
     let escape = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    assert_eq!(browser.open(&format!("/endpoints?address={}", escape(&url))).await.links("/endpoints/"), [link
-        .as_str()]);
+    assert_eq!(
+        browser.open(&format!("/endpoints?address={}", escape(&url))).await.links("/endpoints/"),
+        [link.as_str()]
+    );
     // The rest of an address may be a secret, which nobody finds out letter by letter.
     for hidden in ["secret", "status", "http", "%25", "elsewhere.example"] {
         let page = browser.open(&format!("/endpoints?address={hidden}&company=acme")).await;

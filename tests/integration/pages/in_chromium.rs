@@ -198,7 +198,8 @@ async fn assert_fits(chromium: &Chromium, what: &str, width: u32) {
 async fn every_answer_to_a_form_fits_on_a_phone(app: &TestApp) {
     let process = with_dead_letters(app, 3).await;
     for (name, email, phone) in [("Ada", true, false), ("Bob", false, true), ("Eve", true, true)] {
-        let mut event = Event::lead(name).webhook(&app.receiver.url("/status/404/a/path/that/machines/write"));
+        let mut event =
+            Event::lead(name).webhook(&app.receiver.url("/status/404/a/path/that/machines/write"));
         event = if email { event.email("ada@lovelace.dev") } else { event };
         event = if phone { event.phone("+5511987654321") } else { event };
         app.broker.publish(&event).await;
