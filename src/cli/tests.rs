@@ -31,7 +31,7 @@ contact find --company acme --phone 1
 contact find --company acme --email a@b.c --phone 1 -o json
 contact find --company acme --name ada --limit 10 --after ID
 endpoint list --company acme --address hooks.example
-delivery list --after CURSOR
+delivery list --after AQAAAAAAAAABAAAAAAAAAAAAAAAAAAAAAA
 contact show --company acme ID
 contact show --company acme ID --reveal --because reason
 contact history --company acme ID -o ndjson

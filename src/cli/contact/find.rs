@@ -50,7 +50,7 @@ pub(in crate::cli) struct Args {
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
     /// Continue a search by name after the contact with this id
-    #[arg(long, value_name = "ID", requires = "name")]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["phone", "email"])]
     after: Option<Uuid>,
     #[command(flatten)]
     output: Output,
