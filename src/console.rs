@@ -31,6 +31,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use axum::{
     Router,
     extract::Request,
+    http::Method,
     middleware::{Next, from_fn, from_fn_with_state},
     response::Response,
 };
@@ -162,6 +163,6 @@ async fn dress(request: Request, next: Next) -> Response {
     if request.uri().path().starts_with("/api/") {
         return next.run(request).await;
     }
-    let asked = request.headers().clone();
-    pages::problem(&asked, next.run(request).await)
+    let (asked, is_form) = (request.headers().clone(), request.method() == Method::POST);
+    pages::problem(&asked, is_form, next.run(request).await)
 }

@@ -190,12 +190,12 @@ impl Gate {
         if !caller.is(role) {
             let (needed, has) = (role.name(), caller.role.name());
             let detail = format!("this needs the role {needed}; `{}` has {has}", caller.actor.name);
-            return Err(Problem::new(ProblemKind::Forbidden, detail).into_response());
+            return Err(refused(Problem::new(ProblemKind::Forbidden, detail), caller));
         }
         if self.info.method == Method::POST
             && let Some(csrf) = &caller.csrf
         {
-            request = check_form(request, csrf).await.map_err(Problem::into_response)?;
+            request = check_form(request, csrf).await.map_err(|problem| refused(problem, caller.clone()))?;
         }
         request.extensions_mut().insert(caller);
         Ok(request)
@@ -213,8 +213,18 @@ impl Gate {
         Redirect::to(&format!("/sign-in{}", query.unwrap_or_default())).into_response()
     }
 
-    /// A change continues when its client disconnects: half a change helps nobody.
     async fn run(self, request: Request, next: Next) -> Response {
+        let caller = request.extensions().get::<Caller>().cloned();
+        let mut response = self.answer(request, next).await;
+        // The page of a problem is in the caller's frame.
+        if let Some(caller) = caller {
+            response.extensions_mut().insert(caller);
+        }
+        response
+    }
+
+    /// A change continues when its client disconnects: half a change helps nobody.
+    async fn answer(self, request: Request, next: Next) -> Response {
         match self.info.kind {
             Kind::Change => {
                 let (changes, is_api) = (self.shared.changes.clone(), self.info.face == Face::Api);
@@ -236,6 +246,13 @@ impl Gate {
             }
         }
     }
+}
+
+/// A problem of this caller.
+fn refused(problem: Problem, caller: Caller) -> Response {
+    let mut response = problem.into_response();
+    response.extensions_mut().insert(caller);
+    response
 }
 
 /// The page of a stranger can send the cookie of a session in some browsers, but it does not know this token.

@@ -27,7 +27,7 @@ use crate::{
     settings,
 };
 
-pub use page::{Position, page};
+pub use page::{Filter, Position, page};
 pub use show::{Shown, show};
 pub use terms::{Signing, Terms};
 
