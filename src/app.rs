@@ -54,9 +54,9 @@ pub enum Role {
     Upsert,
     /// Worker 2 and the outbox relay.
     Webhook,
-    /// The collector of the broker's dead-letter queue, and operations on many dead letters.
+    /// The collector of the broker's dead-letter queue, and operations on many dead letters or deliveries.
     DeadLetter,
-    /// Health over HTTP.
+    /// The console, the API, metrics and health checks over HTTP.
     Console,
 }
 

@@ -85,7 +85,7 @@ enum Command {
     /// Inspect, replay, edit and discard messages that could not be processed
     #[command(subcommand)]
     DeadLetter(dead_letter::Command),
-    /// Watch, pause, resume and cancel operations on many dead letters
+    /// Watch, pause, resume and cancel operations on many dead letters or deliveries
     #[command(subcommand)]
     Operation(operation::Command),
     /// See what operators changed

@@ -48,7 +48,7 @@ pub const CONTACT_ERASE: &str = "contact.erase";
 /// The identity of a contact was shown.
 pub const CONTACT_REVEAL: &str = "contact.reveal";
 
-/// An operation on many dead letters was planned.
+/// An operation on many dead letters or deliveries was planned.
 pub const OPERATION_PLAN: &str = "operation.plan";
 /// A planned operation was started.
 pub const OPERATION_RUN: &str = "operation.run";

@@ -84,7 +84,7 @@ pub(super) fn report_refusal(component: &str, health: &Health, error: &str) {
 
 /// Logs and reports that the database failed, for work that is not retried here.
 pub(super) fn report_failure(component: &str, health: &Health, error: &str) {
-    warn!(component, error, "{component} is waiting for the database");
+    warn!(component, error, "{component} could not use the database");
     health.failing(component, format!("{DATABASE}{error}"));
 }
 

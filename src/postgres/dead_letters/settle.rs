@@ -1,5 +1,5 @@
 //! Replays and discards dead letters. The delivery of a dead letter of stage webhook must change in the same
-//! transaction: the caller locks it first ([`unsettled_deliveries`]) and calls `postgres::deliveries` for it.
+//! transaction: the caller locks it first ([`deliveries_in`]) and calls `postgres::deliveries` for it.
 
 use std::collections::HashMap;
 

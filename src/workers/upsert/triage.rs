@@ -161,7 +161,7 @@ impl Triage {
         }
     }
 
-    /// The size of a message in the window.
+    /// What a message needs from its transaction.
     pub(super) fn demand(&self, triaged: &Triaged) -> Demand {
         match triaged {
             Triaged::Accepted(accepted) => {
