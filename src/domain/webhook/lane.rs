@@ -58,12 +58,6 @@ impl Lane {
         self.gate(now) == Gate::Open && self.breaker.state == State::Closed && self.send_interval.is_none()
     }
 
-    /// Whether the next request tests if the receiver has recovered.
-    #[must_use]
-    pub fn is_probing(&self) -> bool {
-        matches!(self.breaker.state, State::Open | State::HalfOpen)
-    }
-
     /// How many requests may be in flight.
     #[must_use]
     pub fn cap(&self) -> u32 {
