@@ -80,8 +80,7 @@ impl Work for Wake<'_> {
             let Some(batch) = batch? else { return Ok(Ended::Idle) };
             backoff.reset();
             self.counts.arrived(&batch);
-            let span =
-                info_span!("batch", component = component::WAKE_UPS, messages = batch.messages.len());
+            let span = info_span!("batch", component = component::WAKE_UPS, messages = batch.messages.len());
             if !self.wake(stop).instrument(span).await {
                 break;
             }

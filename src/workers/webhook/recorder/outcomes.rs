@@ -36,7 +36,7 @@ pub(super) struct Recorded {
 
 /// What one transaction writes.
 #[derive(Default)]
-pub(super) struct Taken {
+pub(super) struct Outcomes {
     pub(super) attempted: Vec<Recorded>,
     /// Without an attempt.
     pub(super) skipped: Vec<Job>,
@@ -52,7 +52,7 @@ pub(super) struct Report<'a> {
     pub(super) error: Option<&'a String>,
 }
 
-impl Taken {
+impl Outcomes {
     /// Whether its batches, and that of this job, were taken under the same id of this process. Under a new id it may have
     /// taken a batch again that it still works on; such copies of a delivery are recorded one after the other.
     pub(super) fn is_of_one_owner_with(&self, job: &Job) -> bool {
@@ -61,9 +61,9 @@ impl Taken {
     }
 
     pub(super) fn of(finished: Finished) -> Self {
-        let mut taken = Self::default();
-        taken.add(finished);
-        taken
+        let mut outcomes = Self::default();
+        outcomes.add(finished);
+        outcomes
     }
 
     pub(super) fn add(&mut self, Finished { job, attempt }: Finished) {
