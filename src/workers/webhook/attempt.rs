@@ -64,8 +64,6 @@ pub(super) struct Job {
     pub(super) is_calm: bool,
     /// Waited longer than its maximum age for an unreachable receiver. It must end without a request.
     pub(super) is_expired: bool,
-    /// How many requests its lane may have in flight in this process.
-    pub(super) cap: u32,
 }
 
 impl Job {
@@ -128,10 +126,6 @@ impl Queued for Job {
 
     fn host(&self) -> &str {
         &self.handle.host
-    }
-
-    fn cap(&self) -> u32 {
-        self.cap
     }
 
     fn size(&self) -> usize {

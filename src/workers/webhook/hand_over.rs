@@ -211,7 +211,6 @@ impl HandOver {
             read_at,
             is_calm: true,
             is_expired: false,
-            cap: 1,
         }
     }
 
@@ -224,10 +223,10 @@ impl HandOver {
             Some(row) if queue.room(&job.lane) > 0 => {
                 // Without an owner of the lane every process may send, so each has a part of its cap.
                 let senders = if is_owner { 1 } else { self.presence.senders() };
-                job.cap = (row.lane.cap() / senders).max(1);
+                let cap = (row.lane.cap() / senders).max(1);
                 job.is_calm = row.lane.breaker.is_calm();
                 // If this process holds it already, the batch is released as forgotten once it is recorded.
-                let _ = queue.push(job);
+                let _ = queue.push(job, cap);
                 None
             }
             _ => Some(job),

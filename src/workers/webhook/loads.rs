@@ -155,11 +155,12 @@ impl Claims {
         lanes.flat_map(|(_, lane)| lane.loaded.iter().copied()).collect()
     }
 
-    fn push(&self, jobs: Vec<Job>) {
+    /// Puts jobs into the queue, each with the cap of its lane.
+    fn push(&self, jobs: Vec<(Job, u32)>) {
         let mut queue = self.hand_over.sender.queue();
         let mut held = Vec::new();
-        for job in jobs {
-            held.extend(queue.push(job).err());
+        for (job, cap) in jobs {
+            held.extend(queue.push(job, cap).err());
         }
         drop(queue);
         for job in held {

@@ -35,8 +35,6 @@ pub(super) trait Queued {
     fn lane(&self) -> &Key;
     /// The host that it is sent to.
     fn host(&self) -> &str;
-    /// How many requests its lane may have in flight.
-    fn cap(&self) -> u32;
     /// Its size in memory, in bytes.
     fn size(&self) -> usize;
 }
@@ -165,8 +163,8 @@ impl<T: Queued> Queue<T> {
         4 * held.deliveries >= self.max_held || 4 * held.bytes >= self.max_bytes
     }
 
-    /// Adds a delivery to its lane. Returns it if it is held already.
-    pub(super) fn push(&mut self, item: T) -> Result<(), T> {
+    /// Adds a delivery to its lane, which may have `cap` requests in flight from now on. Returns it if it is held already.
+    pub(super) fn push(&mut self, item: T, cap: u32) -> Result<(), T> {
         if self.held.contains_key(&item.id()) {
             return Err(item);
         }
@@ -182,7 +180,7 @@ impl<T: Queued> Queue<T> {
             self.held_by.insert(key.company.clone(), holding);
         }
         let lane = self.lanes.entry(key.clone()).or_insert_with(|| Lane::new(&key.company, item.host()));
-        lane.cap = item.cap();
+        lane.cap = cap;
         lane.held += 1;
         lane.waiting.push_back(item);
         self.give_turn(&key);

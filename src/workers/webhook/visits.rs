@@ -113,19 +113,19 @@ pub(super) fn advance(
     }
 }
 
-/// The job of a delivery that was loaded at `read_at`; `None` if it is in memory already.
+/// The job of a delivery that was loaded at `read_at`, and the cap of its lane; `None` if it is in memory already.
 pub(super) fn job(
     one: Loaded,
     owned: &mut HashMap<Key, Owned>,
     visits: &HashMap<Key, Planned>,
     read_at: Instant,
-) -> Option<Job> {
+) -> Option<(Job, u32)> {
     let key = one.delivery.lane();
     let (lane, visit) = (owned.get_mut(&key)?, visits.get(&key)?);
     if !lane.loaded.insert(one.delivery.key.id) {
         return None;
     }
-    Some(Job {
+    let job = Job {
         handle: Arc::clone(&lane.handle),
         lane: key,
         progress: one.progress,
@@ -135,7 +135,7 @@ pub(super) fn job(
         read_at,
         is_calm: visit.is_calm,
         is_expired: visit.overdue.is_some(),
-        cap: visit.cap,
         delivery: one.delivery,
-    })
+    };
+    Some((job, visit.cap))
 }
