@@ -255,7 +255,7 @@ CREATE INDEX webhook_endpoints_due ON webhook_endpoints (turn, next_due_at)
 -- The companies of a turn, for a claim that has to pass over one of them, in an order that favors no names.
 CREATE INDEX webhook_endpoints_companies ON webhook_endpoints (turn, company_hash, company_id, next_due_at)
     WHERE owner IS NULL AND next_due_at < 'infinity';
--- For operators: those that are not open and calm.
+-- For operators: those that are closed or have failures.
 CREATE INDEX webhook_endpoints_troubled ON webhook_endpoints (company_id, endpoint_id)
     WHERE paused_at IS NOT NULL OR disabled_at IS NOT NULL OR breaker <> 'closed' OR failures > 0;
 CREATE INDEX webhook_endpoints_owned ON webhook_endpoints (owner) WHERE owner IS NOT NULL;

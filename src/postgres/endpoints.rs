@@ -215,7 +215,7 @@ pub struct Change {
     /// The state of its breaker when it was locked.
     pub was: State,
     /// It had no failures when it was locked.
-    pub was_calm: bool,
+    pub had_no_failures: bool,
     /// Its breaker, to be changed.
     pub breaker: Breaker,
     /// Maximum number of concurrent requests.
@@ -273,7 +273,7 @@ pub async fn lock(conn: &mut PgConnection, keys: &[&Key]) -> Result<Vec<Change>,
         Change {
             key: Key { company: row.company_id, id: row.endpoint_id },
             was: state,
-            was_calm: breaker.is_calm(),
+            had_no_failures: breaker.has_no_failures(),
             breaker,
             max_in_flight: counted(row.max_in_flight),
             now: row.now,

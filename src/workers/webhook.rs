@@ -1,6 +1,6 @@
 //! Worker 2: sends webhooks as HTTP requests and records their outcomes.
 //!
-//! What worker 1 of this process commits is sent straight from memory if its lane is calm (`hand_over`). What waits has
+//! What worker 1 of this process commits is sent directly from memory if its lane allows that (`hand_over`). What waits has
 //! rows: this process owns a lane while it sends its due deliveries (`claims`). During a request the worker holds no
 //! lock and no connection. If the process dies, another one takes its batches and lanes over, and sends with the same
 //! `webhook-id`.

@@ -60,8 +60,8 @@ pub(super) struct Job {
     pub(super) since: Instant,
     /// It was read at this time, or later.
     pub(super) read_at: Instant,
-    /// The lane had no failures. Its successes are reported rarely.
-    pub(super) is_calm: bool,
+    /// Its lane had no failures. Successes are reported rarely then.
+    pub(super) had_no_failures: bool,
     /// Waited longer than its maximum age for an unreachable receiver. It must end without a request.
     pub(super) is_expired: bool,
 }

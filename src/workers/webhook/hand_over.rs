@@ -1,5 +1,5 @@
 //! Takes the requests of batches: those that worker 1 of this process has just committed, and those that no process
-//! works on. A request whose lane is calm is sent from memory; all others become rows. If only the pace of worker 1 leaves
+//! works on. A request is sent directly from memory if its lane allows that; all others become rows. If only the pace of worker 1 leaves
 //! no room in memory, the batch goes back to the table, which costs much less than a row for each request.
 
 use std::{
@@ -88,7 +88,7 @@ impl HandOver {
         }
     }
 
-    /// Sends the requests of calm lanes, and turns all others into rows. Batches for which there is no room are left
+    /// Sends the requests of lanes that allow it, and turns all others into rows. Batches for which there is no room are left
     /// without an owner. `false` when stopped before that: another process takes the batches.
     pub(super) async fn take(&self, batches: Vec<Open>, stop: &CancellationToken) -> bool {
         if stop.run_until_cancelled(self.sender.has_room_to_skip()).await.is_none() {
@@ -209,22 +209,22 @@ impl HandOver {
             owner: batch.owner,
             since: Instant::now(),
             read_at,
-            is_calm: true,
+            had_no_failures: true,
             is_expired: false,
         }
     }
 
     fn admit(&self, mut job: Job, row: Option<&LaneRow>) {
-        let calm = row.filter(|row| row.lane.is_calm(row.now));
-        let is_owner = calm.is_some_and(|row| row.has_backlog) && self.lanes.is_sending(&job.lane);
-        let calm = calm.filter(|row| is_owner || !row.has_backlog);
+        let open = row.filter(|row| row.lane.allows_direct_sending(row.now));
+        let is_owner = open.is_some_and(|row| row.has_backlog) && self.lanes.is_sending(&job.lane);
+        let direct = open.filter(|row| is_owner || !row.has_backlog);
         let mut queue = self.sender.queue();
-        let refused = match calm {
+        let refused = match direct {
             Some(row) if queue.room(&job.lane) > 0 => {
                 // Without an owner of the lane every process may send, so each has a part of its cap.
                 let senders = if is_owner { 1 } else { self.presence.senders() };
                 let cap = (row.lane.cap() / senders).max(1);
-                job.is_calm = row.lane.breaker.is_calm();
+                job.had_no_failures = row.lane.breaker.has_no_failures();
                 // If this process holds it already, the batch is released as forgotten once it is recorded.
                 let _ = queue.push(job, cap);
                 None

@@ -260,7 +260,7 @@ impl Recorder {
                 if let Some(sender) = &sender {
                     sender.skip_waiting(&change.key);
                 }
-            } else if !change.breaker.is_calm() || !change.was_calm {
+            } else if !change.breaker.has_no_failures() || !change.had_no_failures {
                 self.lanes.set_breaker(&change.key, change.breaker);
                 if let Some(sender) = &sender {
                     sender.queue().set_cap(&change.key, cap(change.max_in_flight, &change.breaker));

@@ -74,7 +74,8 @@ impl Outcomes {
         let attempts = job.progress.attempts_in_round().saturating_add(1);
         let round = Round { attempts, age: job.progress.age };
         let next = after_attempt(&outcome, round, &job.handle.route.rule, rand::random());
-        let is_report = !job.is_calm || outcome.class != Class::Delivered || job.handle.takes_success();
+        let is_report =
+            !job.had_no_failures || outcome.class != Class::Delivered || job.handle.takes_success();
         self.attempted.push(Recorded { job, started_at, outcome, next, is_report });
     }
 
