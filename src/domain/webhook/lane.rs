@@ -31,8 +31,8 @@ pub struct Lane {
 pub enum Gate {
     /// Yes.
     Open,
-    /// The receiver asked for a hold, or the breaker is open. Deliveries that wait too long expire.
-    Unreachable,
+    /// Not yet: the receiver asked for a hold, or the breaker is open. Deliveries that wait too long expire.
+    Waiting,
     /// No, until an operator allows it. Nothing expires.
     Stopped,
 }
@@ -45,7 +45,7 @@ impl Lane {
         if self.is_stopped {
             Gate::Stopped
         } else if is_open || self.held_until > now {
-            Gate::Unreachable
+            Gate::Waiting
         } else {
             Gate::Open
         }
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn a_stop_outranks_a_hold_and_an_open_breaker() {
         let open = Breaker { state: State::Open, until: at(5), ..Breaker::closed() };
-        assert_eq!(Lane { breaker: open, ..lane() }.gate(at(4)), Gate::Unreachable);
+        assert_eq!(Lane { breaker: open, ..lane() }.gate(at(4)), Gate::Waiting);
         assert_eq!(Lane { breaker: open, ..lane() }.gate(at(5)), Gate::Open);
         assert_eq!(Lane { breaker: open, is_stopped: true, ..lane() }.gate(at(4)), Gate::Stopped);
     }

@@ -62,7 +62,8 @@ pub(super) struct Job {
     pub(super) read_at: Instant,
     /// Its lane had no failures. Successes are reported rarely then.
     pub(super) had_no_failures: bool,
-    /// Waited longer than its maximum age for an unreachable receiver. It must end without a request.
+    /// It has been due for longer than `webhook.max_age` while its lane was on hold or its breaker open. It ends without a
+    /// request.
     pub(super) is_expired: bool,
 }
 
@@ -333,7 +334,7 @@ impl Sender {
             Some(fault) => without_answer(Class::Invalid, fault),
             None if *is_expired => without_answer(
                 Class::Expired,
-                "the endpoint could not be reached for longer than webhook.max_age",
+                "the endpoint was on hold, or its breaker open, for longer than webhook.max_age",
             ),
             None => {
                 let Route { http, secrets, .. } = &*handle.route;

@@ -58,9 +58,7 @@ pub(super) fn plan(
             None
         }
         // They end without a request.
-        Gate::Unreachable => {
-            Some(Planned { overdue: Some(max_age), cap: lane.state.max_in_flight, ..planned })
-        }
+        Gate::Waiting => Some(Planned { overdue: Some(max_age), cap: lane.state.max_in_flight, ..planned }),
         Gate::Open if lane.state.allows_direct_sending(now) => {
             // Enough that the next deliveries are loaded when a request ends, and that a load is worth its query. Others, which
             // worker 1 has just committed, do not count, or those that wait longer would not be loaded beside them.
