@@ -28,7 +28,7 @@ use crate::{
         paging::Cursor,
         selection::Selection,
         views,
-        wake_up::wake,
+        wake_worker::wake,
     },
     postgres::Database,
     settings::Role,
