@@ -17,7 +17,8 @@ pub use control::{enable, pause, resume};
 pub use idle::{Removed, delete_idle};
 pub use read::{EndpointRow, Lane, get, matching, page, page_in_states};
 pub use schedule::{
-    TURNS, Turns, claim, lanes, next_due, release, release_forgotten, release_owned, save_slots, schedule,
+    BUCKETS, ClaimLimits, claim, lanes, next_due, release, release_forgotten, release_owned, save_slots,
+    schedule,
 };
 pub use state::{ClaimedLane, LaneRow};
 

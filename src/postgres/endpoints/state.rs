@@ -31,8 +31,8 @@ pub struct LaneRow {
 pub struct ClaimedLane {
     /// Its state.
     pub row: LaneRow,
-    /// Which companies share its turn.
-    pub turn: i16,
+    /// The bucket of its company.
+    pub bucket: i16,
 }
 
 /// A lane's columns.
@@ -83,6 +83,6 @@ impl From<Row> for LaneRow {
 
 impl From<Row> for ClaimedLane {
     fn from(row: Row) -> Self {
-        Self { turn: row.turn, row: row.into() }
+        Self { bucket: row.turn, row: row.into() }
     }
 }

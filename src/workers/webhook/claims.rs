@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::{hand_over::HandOver, lanes::Owned, limits};
 use crate::{
     domain::{event::Key, webhook::lane::Gate},
-    postgres::endpoints::{self, TURNS, Turns},
+    postgres::endpoints::{self, BUCKETS, ClaimLimits},
     settings::{EndpointTerms, Settings},
     telemetry::chain,
     workers::{backoff, component::WEBHOOK_WORKER, retry::DatabaseWait, wake_ups::WakeUp},
@@ -81,8 +81,8 @@ pub(super) struct Claims {
     pub(super) held_back: HashSet<String>,
     /// When to look for requests that have waited too long.
     next_search: Instant,
-    /// In how many turns the last claim found lanes.
-    turns: usize,
+    /// In how many buckets the last claim found lanes.
+    buckets: usize,
     /// When it last looked for work, if it found none.
     idle_since: Option<Instant>,
 }
@@ -112,7 +112,7 @@ impl Claims {
             waits_for_room: false,
             held_back: HashSet::new(),
             next_search: now,
-            turns: 0,
+            buckets: 0,
             idle_since: None,
         }
     }
@@ -292,11 +292,15 @@ impl Claims {
             return Ok(Found::Nothing);
         }
         let full: Vec<&str> = full.iter().map(String::as_str).collect();
-        let per_turn = limit.div_ceil(self.turns.max(4));
-        let turns = Turns { first: rand::random_range(0..TURNS), per_turn, limit, from: rand::random() };
-        let unit = async |conn: &mut PgConnection| endpoints::claim(conn, owner, turns, &full).await;
+        let limits = ClaimLimits {
+            first_bucket: rand::random_range(0..BUCKETS),
+            per_bucket: limit.div_ceil(self.buckets.max(4)),
+            lanes: limit,
+            first_company_hash: rand::random(),
+        };
+        let unit = async |conn: &mut PgConnection| endpoints::claim(conn, owner, limits, &full).await;
         let claimed = self.hand_over.database.unit(unit).await?;
-        self.turns = claimed.iter().map(|lane| lane.turn).collect::<HashSet<_>>().len();
+        self.buckets = claimed.iter().map(|lane| lane.bucket).collect::<HashSet<_>>().len();
         let found = Found::of(claimed.len(), limit);
         self.hand_over.lanes.own(owner, claimed);
         Ok(found)

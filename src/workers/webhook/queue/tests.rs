@@ -193,12 +193,12 @@ fn blocked_flows_are_not_looked_at_again() {
         push(&mut queue, &lane(&format!("c{number}"), 1), "hangs", 1);
     }
     assert_eq!(start(&mut queue).len(), 50);
-    assert_eq!(queue.turns.len(), 0, "all others wait for their host");
+    assert_eq!(queue.ready.len(), 0, "all others wait for their host");
     for number in 0..10 {
         queue.ended(&lane(&format!("c{number}"), 1));
         let next = queue.next().map(|item| item.1.company);
         assert_eq!(next, Some(format!("c{}", 50 + number)), "in the order of the line");
-        assert_eq!(queue.turns.len(), 0, "nobody else was called in vain");
+        assert_eq!(queue.ready.len(), 0, "nobody else was called in vain");
         assert!(queue.next().is_none());
     }
 }
@@ -285,7 +285,7 @@ fn no_flow_is_forgotten() {
             ended += 1;
         }
         assert_eq!((ended, queue.is_empty()), (pushed, true));
-        let left = (queue.turns.len(), queue.flows.len(), queue.lanes.len(), queue.held_by.len());
+        let left = (queue.ready.len(), queue.flows.len(), queue.lanes.len(), queue.held_by.len());
         assert_eq!(left, (0, 0, 0, 0));
         assert!(queue.hosts.is_empty() && queue.companies.is_empty() && queue.of_flows.is_empty());
     }
