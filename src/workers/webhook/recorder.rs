@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{Connection as _, Executor as _, PgConnection};
+use sqlx::{Connection as _, PgConnection};
 use tokio::sync::{Notify, mpsc, watch};
 use tracing::{Instrument as _, info_span};
 
@@ -43,6 +43,7 @@ use crate::{
     },
     workers::{
         component::WEBHOOK_WORKER,
+        lock_wait::LockWait,
         presence::Presence,
         retry,
         room::{HandOff, Handed},
@@ -73,15 +74,6 @@ pub(super) struct Recorder {
     /// CloudEvents `source` of the results.
     pub(super) source: String,
     pub(super) metrics: Arc<Metrics>,
-}
-
-/// How long a transaction waits for a lock.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Patience {
-    /// As long as other transactions do.
-    Patient,
-    /// Briefly: another wait was in vain a moment ago, and somebody may have locked many rows.
-    Brief,
 }
 
 /// What a transaction returns.
@@ -132,7 +124,7 @@ impl Recorder {
 
     async fn finish(&self, outcomes: Outcomes, refused: &mpsc::UnboundedSender<Outcomes>) {
         let span = info_span!("record", component = WEBHOOK_WORKER, deliveries = outcomes.len());
-        match self.record(&outcomes, false, Patience::Patient).instrument(span).await {
+        match self.record(&outcomes, false, LockWait::Default).instrument(span).await {
             Ok(()) => self.release(outcomes),
             Err(_) => drop(refused.send(outcomes)),
         }
@@ -144,7 +136,7 @@ impl Recorder {
         &self,
         outcomes: &Outcomes,
         mut is_repeated: bool,
-        patience: Patience,
+        lock_wait: LockWait,
     ) -> Result<(), sqlx::Error> {
         if outcomes.is_nothing() {
             return Ok(());
@@ -155,7 +147,7 @@ impl Recorder {
             let is_repeated = std::mem::replace(&mut is_repeated, true);
             async move {
                 let unit =
-                    async |conn: &mut PgConnection| self.write(conn, outcomes, is_repeated, patience).await;
+                    async |conn: &mut PgConnection| self.write(conn, outcomes, is_repeated, lock_wait).await;
                 self.database.unit(unit).await.inspect_err(|error| {
                     self.metrics.failed_batches.add(Step::Webhook, 1);
                     if let Some(stuck) = stuck.filter(|_| classify(error) == Failure::Systemic) {
@@ -185,12 +177,10 @@ impl Recorder {
         conn: &mut PgConnection,
         outcomes: &Outcomes,
         is_repeated: bool,
-        patience: Patience,
+        lock_wait: LockWait,
     ) -> Result<Written, sqlx::Error> {
         let mut transaction = conn.begin().await?;
-        if patience == Patience::Brief {
-            transaction.execute("SET LOCAL lock_timeout = '50ms'").await?;
-        }
+        lock_wait.set(&mut transaction).await?;
         let batches: Vec<_> = outcomes.batches().map(|(batch, _)| batch.held()).collect();
         let revoked = requests::revoked(&mut transaction, &batches, outcomes.of_batches()).await?;
         let mut lost = deliveries::record(&mut transaction, &outcomes.pending()).await?;

@@ -10,12 +10,13 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::{Patience, Recorder, outcomes::Outcomes};
+use super::{Recorder, outcomes::Outcomes};
 use crate::{
     domain::event::Key,
     postgres::{Failure, classify, refusal},
     workers::{
         component::{WEBHOOK_OUTCOMES, WEBHOOK_WORKER},
+        lock_wait::LockWait,
         webhook::attempt::Job,
     },
 };
@@ -52,17 +53,18 @@ impl Recorder {
             let mut why = None;
             // One wait for a locked row of a lane is enough: its other outcomes follow in the next round.
             let mut locked: HashSet<Key> = HashSet::new();
-            let mut patience = Patience::Patient;
+            let mut lock_wait = LockWait::Default;
             while let Some(outcomes) = portions.pop() {
                 let [outcomes, again] = outcomes.divided(|job| locked.contains(&job.lane));
                 alone.extend(again.singles());
-                let Err(error) = self.record(&outcomes, true, patience).await else {
+                let Err(error) = self.record(&outcomes, true, lock_wait).await else {
                     self.release(outcomes);
                     continue;
                 };
                 let is_locked = classify(&error) == Failure::Locked;
                 if is_locked {
-                    patience = Patience::Brief;
+                    // Others may have locked many rows.
+                    lock_wait = LockWait::Shortest;
                 }
                 if outcomes.len() > 1 {
                     portions.extend(outcomes.halved());
