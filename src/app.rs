@@ -173,6 +173,11 @@ impl App {
             tasks.spawn(component::RATES, rates.run(self.stop.clone()));
         }
         if let Some(presence) = presence {
+            // The first event is already judged by the database's clock.
+            let is_stopped = self.stop.run_until_cancelled(presence.registered()).await.is_none();
+            if is_stopped {
+                return Ok(());
+            }
             let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
             let maintenance = Maintenance { settings, database, health: self.health.clone() };
             tasks.spawn(component::MAINTENANCE, maintenance.run(self.stop.clone()));

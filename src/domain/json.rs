@@ -30,8 +30,8 @@ pub(in crate::domain) use self::{
     wide::{is_whole, is_wide, written},
 };
 
-/// Nesting of arrays and objects in a message; the outermost object counts as 1.
-pub(in crate::domain) const MAX_DEPTH: usize = 128;
+/// Nesting of arrays and objects in a message; the outermost object counts as 1. `serde_json` reads no deeper value.
+pub(in crate::domain) const MAX_DEPTH: usize = 127;
 
 /// Why a text is not strict JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -74,6 +74,24 @@ async fn commands_wait_for_pending_deliveries_before_they_lock_anything_later(ap
     app.run(&[]).await;
 }
 
+/// Worker 1 locks a lane with a rate limit before it resolves a dead letter.
+#[apply(test)]
+async fn replay_waits_for_lanes_before_it_locks_dead_letters(app: &TestApp) {
+    replaying(app).await;
+    let discard = ["dead-letter", "discard", "--all", "--yes", "--operator", "grace"];
+    succeed(app, &discard).await;
+    succeed(app, &["dead-letter", "restore", "--all", "--yes", "--operator", "grace"]).await;
+    let mut worker = app.pool.begin().await.unwrap();
+    sqlx::query("SELECT FROM webhook_endpoints FOR UPDATE").execute(&mut *worker).await.unwrap();
+    let watch = async {
+        app.wait_for_blocked_sessions(1).await;
+        lock_all(&app.pool, &["dead_letters"]).await;
+        worker.rollback().await.unwrap();
+    };
+    tokio::join!(succeed(app, &["dead-letter", "replay", "--all", "--yes"]), watch);
+    app.run(&[]).await;
+}
+
 /// Sessions that wait for an advisory lock, by its mode.
 const WAITING: &str = "pg_locks l JOIN pg_database d ON d.oid = l.database
     WHERE d.datname = current_database() AND l.locktype = 'advisory' AND NOT l.granted AND l.mode =";

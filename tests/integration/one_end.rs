@@ -266,6 +266,43 @@ async fn other_body_of_an_applied_event_that_the_broker_dead_letters_stays_the_b
         .await;
 }
 
+/// After an outage a batch is tried in parts, of which the first has one message that can be applied.
+#[apply(test)]
+async fn outage_does_not_change_the_order_of_bodies(app: &TestApp) {
+    app.broker.declare().await;
+    app.cli(&["migrate"]).await;
+    let undecided = Event::lead("Eve").argument("name", 7);
+    let decided = undecided.clone().argument("name", "Eve").email("eve@x.example");
+    app.broker.publish_all(&[undecided, decided, Event::lead("Ada").email("ada@x.example")]).await;
+    let mut lock = app.pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE contacts").execute(&mut *lock).await.unwrap();
+    let process = app.spawn(&["run"]);
+    eventually("the batch waits", async || process.log().contains("a table is locked").then_some(())).await;
+    lock.rollback().await.unwrap();
+    app.wait_for_rows("contacts", 2).await;
+    app.assert_settled().await;
+    let dead = app.the_dead_letter("resolved", |dead| dead.state == "resolved").await;
+    assert_eq!(dead.reason, "arguments_invalid");
+}
+
+/// A copy of the applied body resolves nothing that came in between, even in one batch with a third body.
+#[apply(test)]
+async fn copy_of_an_applied_event_resolves_no_other_body(app: &TestApp) {
+    app.run(&[]).await;
+    let event = Event::lead("Ada").email("ada@x.example");
+    app.broker.publish(&event).await;
+    app.broker.upserted(&event).await;
+    app.broker.publish_dead_letter(&event.clone().argument("city", "London").bytes()).await;
+    app.wait_for_dead_letter().await;
+    app.stop().await;
+    app.broker.publish_all(&[event.clone().argument("city", "Paris"), event]).await;
+    app.run(&[]).await;
+    app.assert_settled().await;
+    let all = app.dead_letters().await;
+    let ends: Vec<_> = all.iter().map(|dead| (dead.reason.as_str(), dead.state.as_str())).collect();
+    assert_eq!(ends, [("broker", "open"), ("event_id_conflict", "open")]);
+}
+
 /// One process refuses an event while another one, with other settings, applies it. Each has looked before the other has
 /// committed.
 #[apply(test)]

@@ -69,6 +69,10 @@ async fn updates_of_contacts_are_hot(app: &TestApp) {
     let statistics = "FROM pg_stat_user_tables WHERE relname = 'contacts'";
     app.count_becomes(&format!("SELECT n_tup_upd {statistics}"), UPDATES).await;
     assert_eq!(app.count(&format!("SELECT n_tup_hot_upd {statistics}")).await, UPDATES);
+    // A page of many contacts has room for new versions, and is cleaned before it is full.
+    let options = "pg_class WHERE oid = 'contacts'::regclass
+        AND reloptions @> '{fillfactor=75,autovacuum_vacuum_scale_factor=0.02}'";
+    assert_eq!(app.rows(options).await, 1);
     app.run(&[]).await;
 }
 

@@ -49,7 +49,7 @@ pub struct AppliedChain {
     event: EventRef,
     session: Option<String>,
     assistant: Option<String>,
-    max_interactions: u32,
+    max_interactions: u64,
     /// All steps of the chain, in order; those that run come first.
     steps: Vec<AppliedStep>,
 }

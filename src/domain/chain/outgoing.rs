@@ -95,7 +95,7 @@ pub struct Origin<'a> {
     /// The step, counted from 1.
     pub step: u16,
     /// How many steps of the chain may run.
-    pub max_interactions: u32,
+    pub max_interactions: u64,
     /// The trace of the trigger event.
     pub trace: &'a TraceContext,
 }

@@ -32,7 +32,7 @@ pub struct Plan {
     /// The event, its arguments checked.
     pub event: TriggerFired,
     /// How many steps may run.
-    pub max_interactions: u32,
+    pub max_interactions: u64,
     /// The steps to run, in order.
     pub steps: Vec<Step>,
     /// Number of steps beyond `max_interactions`.
@@ -123,7 +123,7 @@ impl fmt::Debug for Step {
 /// A fault of a step that would run, with company, event and trigger. Steps beyond
 /// `maxInteractions` are not checked.
 pub fn plan(mut event: TriggerFired, rules: &Rules) -> Result<Plan, Fault> {
-    let max_interactions = event.max_interactions.unwrap_or(rules.default_max_interactions);
+    let max_interactions = event.max_interactions.unwrap_or_else(|| rules.default_max_interactions.into());
     let mut arguments = Value::Object(std::mem::take(&mut event.arguments));
     let mut left_out = Map::new();
     let steps = steps(&event, &mut arguments, &mut left_out, max_interactions, rules)
@@ -141,7 +141,7 @@ fn steps(
     event: &TriggerFired,
     arguments: &mut Value,
     left_out: &mut Map<String, Value>,
-    max: u32,
+    max: u64,
     rules: &Rules,
 ) -> Result<Vec<Step>, Fault> {
     let max = usize::try_from(max).unwrap_or(usize::MAX);

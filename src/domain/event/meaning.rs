@@ -22,8 +22,7 @@ const LIMIT: f64 = 1e30;
 /// escapes of texts or in a byte order mark have the same meaning. `NaN` means what it is read as, null, and half of a
 /// surrogate pair the replacement character.
 ///
-/// A body that is not JSON, has a duplicate key in an object, or is too large, too deep or too precise to be read
-/// means its own bytes.
+/// Members with the same key stay in their order. A body that is not JSON, too large or too deep means its own bytes.
 #[must_use]
 pub fn meaning(body: &[u8]) -> [u8; 32] {
     meaning_without(&[], body)
@@ -33,10 +32,13 @@ pub fn meaning(body: &[u8]) -> [u8; 32] {
 #[must_use]
 pub fn meaning_without(names: &[&str], body: &[u8]) -> [u8; 32] {
     let body = without_mark(body);
+    if body.len() > MAX_BODY {
+        return Sha256::digest(body).into();
+    }
     let canonical = canonical(names, body, None).or_else(|| {
         let plain = plain(body)?;
-        let wide = json::written(&plain);
-        canonical(names, plain.as_bytes(), Some(Wide { written: &wide, next: &Cell::new(0) }))
+        let wide = Wide { written: &json::written(&plain), next: &Cell::new(0) };
+        canonical(names, json::within_doubles(&plain).as_bytes(), Some(wide))
     });
     canonical.map_or_else(|| Sha256::digest(body), Sha256::digest).into()
 }
@@ -49,15 +51,12 @@ pub fn without_mark(body: &[u8]) -> &[u8] {
 
 /// The body as it is read where it is no JSON: see [`without_nan`] and [`json::paired`].
 fn plain(body: &[u8]) -> Option<Cow<'_, str>> {
-    let text = std::str::from_utf8(body).ok().filter(|text| text.len() <= MAX_BODY)?;
+    let text = std::str::from_utf8(body).ok()?;
     let plain = without_nan(text).map_or(Cow::Borrowed(text), Cow::Owned);
     Some(json::paired(&plain).map_or(plain, Cow::Owned))
 }
 
 fn canonical(without: &[&str], body: &[u8], wide: Option<Wide<'_>>) -> Option<Vec<u8>> {
-    if body.len() > MAX_BODY {
-        return None;
-    }
     let mut out = Vec::with_capacity(2 * body.len());
     let mut reader = serde_json::Deserializer::from_slice(body);
     Writer { out: &mut out, without, wide }.deserialize(&mut reader).ok()?;
@@ -74,10 +73,10 @@ struct Wide<'n> {
 }
 
 impl<'n> Wide<'n> {
-    /// The digits of the next one, if it is a whole number.
-    fn digits(self) -> Option<&'n str> {
+    /// The next one.
+    fn next(self) -> Option<(&'n str, bool)> {
         let index = self.next.replace(self.next.get() + 1);
-        self.written.get(index).filter(|(_, is_whole)| *is_whole).map(|(digits, _)| *digits)
+        self.written.get(index).copied()
     }
 }
 
@@ -134,23 +133,24 @@ impl<'de> Visitor<'de> for Writer<'_, '_> {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
-        let digits = match self.wide.filter(|_| json::is_wide(value)) {
-            Some(wide) => wide.digits(),
+        let written = match self.wide.filter(|_| json::is_wide(value)) {
+            Some(wide) => wide.next(),
             // Different ones look the same.
             None if json::is_wide(value) && value.abs() < LIMIT => {
                 return Err(E::custom("a number that does not fit 64 bits"));
             }
             None => None,
         };
-        if value.abs() >= LIMIT {
+        match written {
+            // No double can hold it.
+            Some((number, _)) if number.parse().is_ok_and(f64::is_infinite) => {
+                write_number(self.out, &number.to_ascii_lowercase().replace('+', ""));
+            }
             // Written out, it would take fifty times its size.
-            write_number(self.out, &format!("{value:e}"));
-            return Ok(());
-        }
-        match digits {
-            Some(digits) => write_number(self.out, digits),
+            _ if value.abs() >= LIMIT => write_number(self.out, &format!("{value:e}")),
+            Some((digits, true)) => write_number(self.out, digits),
             // The sum of minus zero and zero is zero.
-            None => write_number(self.out, &(value + 0.0).to_string()),
+            _ => write_number(self.out, &(value + 0.0).to_string()),
         }
         Ok(())
     }
@@ -185,9 +185,7 @@ impl<'de> Visitor<'de> for Writer<'_, '_> {
             }
             members.push(Member { start, value, end: self.out.len() });
         }
-        if !sort(self.out, first, &mut members) {
-            return Err(A::Error::custom("a duplicate key"));
-        }
+        sort(self.out, first, &mut members);
         self.out.push(b'}');
         Ok(())
     }
@@ -226,22 +224,19 @@ struct Member {
     end: usize,
 }
 
-/// Sorts the members, which `out` ends with from `first` on, by key. `false` if two have the same key.
-fn sort(out: &mut Vec<u8>, first: usize, members: &mut [Member]) -> bool {
+/// Sorts the members, which `out` ends with from `first` on, by key. Those with the same key keep their order.
+fn sort(out: &mut Vec<u8>, first: usize, members: &mut [Member]) {
     let key = |member: &Member| out.get(member.start..member.value).unwrap_or_default();
-    if !members.is_sorted_by(|one, next| key(one) < key(next)) {
-        members.sort_unstable_by(|one, other| key(one).cmp(key(other)));
-        if !members.is_sorted_by(|one, next| key(one) < key(next)) {
-            return false;
-        }
-        let mut sorted = Vec::with_capacity(out.len() - first);
-        for member in members.iter() {
-            sorted.extend_from_slice(out.get(member.start..member.end).unwrap_or_default());
-        }
-        out.truncate(first);
-        out.extend_from_slice(&sorted);
+    if members.is_sorted_by_key(key) {
+        return;
     }
-    true
+    members.sort_by(|one, other| key(one).cmp(key(other)));
+    let mut sorted = Vec::with_capacity(out.len() - first);
+    for member in members.iter() {
+        sorted.extend_from_slice(out.get(member.start..member.end).unwrap_or_default());
+    }
+    out.truncate(first);
+    out.extend_from_slice(&sorted);
 }
 
 /// Whether one of the names is what [`write_text`] has written.

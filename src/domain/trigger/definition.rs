@@ -1,5 +1,7 @@
 //! Parses a trigger definition: the parameters and actions that an author writes. Arguments play no role here.
 
+mod wide_bodies;
+
 use std::{fmt, sync::Arc};
 
 use serde_json::{Map, Value};
@@ -186,7 +188,12 @@ impl fmt::Debug for Trigger {
 
 fn object(raw: &str) -> Result<Map<String, Value>, BadTrigger> {
     // Schemas contain limits of other number types.
-    json::object_with("parameters", raw).map_err(|bad| {
+    let read = |raw: &str| json::object_with("parameters", raw);
+    let object = read(raw).or_else(|bad| match wide_bodies::as_texts(raw) {
+        Some(raw) if bad.defect == Defect::WideNumber => read(&raw),
+        _ => Err(bad),
+    });
+    object.map_err(|bad| {
         let reason = match bad.defect {
             Defect::Syntax { .. } | Defect::DuplicateKey => Reason::Undecodable,
             Defect::NotAnObject => Reason::EventInvalid,

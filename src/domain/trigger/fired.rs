@@ -44,7 +44,7 @@ pub struct TriggerFired {
     /// The assistant whose session fired the trigger.
     pub assistant_id: Option<String>,
     /// Maximum number of steps that run; `None` for the default.
-    pub max_interactions: Option<u32>,
+    pub max_interactions: Option<u64>,
     /// The conversation that fired the trigger.
     pub session_id: Option<String>,
     /// Data of the platform's client, for webhooks. Personal data.

@@ -78,42 +78,41 @@ fn whole(number: &str) -> Option<String> {
     Some(if number.starts_with('-') { format!("-{whole}") } else { whole })
 }
 
-/// A whole number from 0 to `u32::MAX`, also as a float (`2.0`) or as text (`"2"`). Null and an empty text are absent.
+/// A whole number from 0 to `u64::MAX`, also as a float (`2.0`) or as text (`"2"`). Null and an empty text are absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Whole(pub Option<u32>);
+pub struct Whole(pub Option<u64>);
 
 impl<'de> Deserialize<'de> for Whole {
     fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
         struct Number;
 
         impl Visitor<'_> for Number {
-            type Value = Option<u32>;
+            type Value = Option<u64>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a whole number")
             }
 
-            fn visit_unit<E>(self) -> Result<Option<u32>, E> {
+            fn visit_unit<E>(self) -> Result<Option<u64>, E> {
                 Ok(None)
             }
 
-            fn visit_u64<E: Error>(self, number: u64) -> Result<Option<u32>, E> {
-                let whole = u32::try_from(number).map(Some);
-                whole.map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Option<u64>, E> {
+                Ok(Some(number))
             }
 
-            fn visit_i64<E: Error>(self, number: i64) -> Result<Option<u32>, E> {
-                let whole = u32::try_from(number).map(Some);
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Option<u64>, E> {
+                let whole = u64::try_from(number).map(Some);
                 whole.map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
             }
 
-            fn visit_f64<E: Error>(self, number: f64) -> Result<Option<u32>, E> {
+            fn visit_f64<E: Error>(self, number: f64) -> Result<Option<u64>, E> {
                 // A whole number is written without a point.
                 let whole = number.to_string().parse().map(Some);
                 whole.map_err(|_| E::invalid_value(Unexpected::Float(number), &self))
             }
 
-            fn visit_str<E: Error>(self, text: &str) -> Result<Option<u32>, E> {
+            fn visit_str<E: Error>(self, text: &str) -> Result<Option<u64>, E> {
                 let digits = text.trim();
                 if digits.is_empty() {
                     return Ok(None);

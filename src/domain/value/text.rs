@@ -186,6 +186,17 @@ pub(in crate::domain) fn digit(c: char) -> Option<char> {
     char::from_digit((code - range.start()) % 10, 10)
 }
 
+/// A mark that stands on a letter or beside it: an accent, a vowel sign, a virama, a tone mark.
+pub(in crate::domain) fn is_mark(c: char) -> bool {
+    use GeneralCategory::{NonspacingMark, SpacingMark};
+    !c.is_ascii() && matches!(CATEGORY.get(c), NonspacingMark | SpacingMark)
+}
+
+/// A zero-width joiner or non-joiner, with which some scripts spell words.
+pub(in crate::domain) const fn is_joiner(c: char) -> bool {
+    matches!(c, '\u{200c}' | '\u{200d}')
+}
+
 /// A combining accent of a decomposed letter (Unicode's block Combining Diacritical Marks).
 pub(in crate::domain) const fn is_accent(c: char) -> bool {
     matches!(c, '\u{300}'..='\u{36f}')

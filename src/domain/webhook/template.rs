@@ -2,12 +2,12 @@
 //! names; [`super::action::render`] inserts the values. A template is parsed once and rendered often.
 //!
 //! A `$` begins a variable if a letter or `_` follows. Any other `$` is plain text, so `$$` and `$5` need no
-//! escape, and there is none. A name is the longest run of letters, digits and `_`, followed by any number of
+//! escape, and there is none. A name is the longest run of letters with their marks, digits and `_`, followed by any number of
 //! `.more`, `-more` or `[0]`. Such a tail belongs to the name only if a variable with that name exists:
 //! `$name.` ends a sentence, `$name-x` is `$name` and `-x`, `$contact.id` is one name. After sixteen tails comes text. The run itself is
 //! never cut short: `$names` is not `$name` and an `s`.
 
-use crate::domain::value::text::is_accent;
+use crate::domain::value::text::{is_joiner, is_mark};
 
 /// Tails of a name. No variable has more.
 const MAX_TAILS: usize = 16;
@@ -128,10 +128,12 @@ fn tail(text: &str) -> Option<usize> {
     }
 }
 
-/// The number of leading bytes that are letters, digits, `_` or combining accents of decomposed letters.
+/// The number of leading bytes that are letters, digits, `_`, or what stands on letters: accents, vowel signs, tone marks. A
+/// joiner is inside only between two of them.
 fn run(text: &str) -> usize {
-    let is_inside = |c: char| c.is_alphanumeric() || c == '_' || is_accent(c);
-    text.find(|c| !is_inside(c)).unwrap_or(text.len())
+    let is_inside = |c: char| c.is_alphanumeric() || c == '_' || is_mark(c);
+    let end = text.find(|c| !is_inside(c) && !is_joiner(c)).unwrap_or(text.len());
+    text.get(..end).unwrap_or_default().trim_end_matches(is_joiner).len()
 }
 
 #[cfg(test)]
@@ -171,6 +173,13 @@ mod tests {
         check("$preço!", &["<preço>", "!"]);
         check("$prec\u{327}o!", &["<prec\u{327}o>", "!"]);
         check("$名前。", &["<名前>", "。"]);
+        // Marks that are no letters: Thai, Hindi, Tamil, Malayalam, Persian.
+        check("$ชื่อ!", &["<ชื่อ>", "!"]);
+        check("$फ़ोन $नाम्", &["<फ़ोन>", " ", "<नाम्>"]);
+        check("$பெயர்.", &["<பெயர்>", "."]);
+        check("$പേര്", &["<പേര്>"]);
+        check("$نام\u{200c}ها", &["<نام\u{200c}ها>"]);
+        check("$name\u{200d}", &["<name>", "\u{200d}"]);
     }
 
     #[test]

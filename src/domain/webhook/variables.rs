@@ -132,6 +132,12 @@ impl<'a> ContactView<'a> {
 }
 
 impl Value<'_> {
+    /// Whether it is a list or an object.
+    #[must_use]
+    pub const fn is_structure(&self) -> bool {
+        matches!(self, Self::List(_) | Self::Json(serde_json::Value::Array(_) | serde_json::Value::Object(_)))
+    }
+
     /// The value within longer text: text as it is, nothing and null as the empty text, anything else as
     /// compact JSON.
     #[must_use]

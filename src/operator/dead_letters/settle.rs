@@ -41,7 +41,9 @@ pub(in crate::operator) async fn begin(
     keys: &[Key],
     replays: &[i32],
 ) -> Result<Vec<Replayable>, sqlx::Error> {
-    lock_deliveries(conn, keys, &State::UNSETTLED).await?;
+    let unsettled = lock_deliveries(conn, keys, &State::UNSETTLED).await?;
+    // Those that are restarted change the schedule of their lane, and lanes come before dead letters.
+    deliveries::lock_lanes(conn, &unsettled).await?;
     let replayables = store::begin_replay(conn, keys, replays).await?;
     // A pending delivery keeps its schedule: it will be sent anyway.
     let due: Vec<Key> = replayables.iter().filter_map(Replayable::delivery).collect();
@@ -122,11 +124,16 @@ async fn record(
     audit::record_all(conn, actor, &entries.collect::<Vec<_>>()).await
 }
 
-/// Locks the deliveries of those of these dead letters that are in one of these states. They come first in the lock order
-/// of all processes.
-async fn lock_deliveries(conn: &mut PgConnection, keys: &[Key], states: &[State]) -> Result<(), sqlx::Error> {
+/// Locks the deliveries of those of these dead letters that are in one of these states, and returns their keys. They come
+/// first in the lock order of all processes.
+async fn lock_deliveries(
+    conn: &mut PgConnection,
+    keys: &[Key],
+    states: &[State],
+) -> Result<Vec<Key>, sqlx::Error> {
     let keys = store::deliveries_in(conn, keys, states).await?;
-    deliveries::lock_rows(conn, &keys).await
+    deliveries::lock_rows(conn, &keys).await?;
+    Ok(keys)
 }
 
 /// Reopens those that were not published, and resolves those of stage webhook that have no delivery: their

@@ -83,6 +83,25 @@ pub async fn lock_rows(conn: &mut PgConnection, keys: &[Key]) -> Result<(), sqlx
     Ok(())
 }
 
+/// Locks the lanes of deliveries, in the lock order of all processes.
+///
+/// # Errors
+/// When the database fails; the caller's transaction is then lost.
+pub async fn lock_lanes(conn: &mut PgConnection, keys: &[Key]) -> Result<(), sqlx::Error> {
+    let (companies, ids) = key_columns(keys);
+    sqlx::query!(
+        "SELECT FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, delivery_id)
+         JOIN webhook_deliveries d ON d.company_id = u.company_id AND d.delivery_id = u.delivery_id
+         JOIN webhook_endpoints e ON e.company_id = d.company_id AND e.endpoint_id = d.endpoint_id
+         ORDER BY e.company_id, e.endpoint_id FOR UPDATE OF e",
+        &companies as &[&str],
+        &ids,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Locks deliveries as [`lock_rows`] does, and returns their state. Leaves out keys that do not exist.
 ///
 /// # Errors

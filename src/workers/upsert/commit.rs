@@ -188,7 +188,7 @@ impl Committer {
                     "{name} panicked while it applied a message, which becomes a dead letter"
                 );
                 let expelled = portion.expel(index);
-                round.extend([portion, expelled]);
+                round.extend([expelled, portion]);
             }
             Step::Halve => round.extend(portion.halved()),
             Step::PutOff => {

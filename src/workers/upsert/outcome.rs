@@ -270,7 +270,9 @@ pub(super) fn run_all<'a>(
             proofs.push(Proof { event, end, replaces: before.is_some() });
             ends.insert(event, end);
         }
-        let was_refused = before == Some(End::Refused) || failed.events.contains(&event);
+        // What comes after the end of its event resolves nothing else.
+        let was_refused =
+            before == Some(End::Refused) || (before.is_none() && failed.events.contains(&event));
         if was_refused || one.replay_of.is_some() {
             resolved.push(Ended { message: one.as_message(), refused: was_refused.then_some(one.key) });
         }

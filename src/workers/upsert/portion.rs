@@ -222,16 +222,21 @@ impl Portion {
         self.accepted.is_empty() && self.rejected.is_empty()
     }
 
-    /// Splits its dead letters from its other messages; halves it if it has only one kind.
+    /// Splits it in the middle, in the order of arrival. The earlier half comes last, because the last one is next.
     pub(super) fn halved(mut self) -> [Self; 2] {
-        let mut rest = Self { tried_since: self.tried_since, ..Self::default() };
-        if self.rejected.is_empty() {
-            rest.accepted = self.accepted.split_off(self.accepted.len() / 2);
-        } else {
-            let kept = if self.accepted.is_empty() { self.rejected.len() / 2 } else { 0 };
-            rest.rejected = self.rejected.split_off(kept);
-        }
-        [rest, Self { refusals: 0, ..self }]
+        let accepted = self.accepted.iter().map(|one| one.number);
+        let mut numbers: Vec<u64> = accepted.chain(self.rejected.iter().map(|one| one.number)).collect();
+        numbers.sort_unstable();
+        let middle = numbers.get(numbers.len() / 2).copied().unwrap_or_default();
+        let later = self.split_off(|number| number >= middle);
+        [later, Self { refusals: 0, ..self }]
+    }
+
+    /// Takes out the messages with such a number.
+    fn split_off(&mut self, is_such: impl Fn(u64) -> bool) -> Self {
+        let accepted = self.accepted.extract_if(.., |one| is_such(one.number)).collect();
+        let rejected = self.rejected.extract_if(.., |one| is_such(one.number)).collect();
+        Self { accepted, rejected, tried_since: self.tried_since, ..Self::default() }
     }
 
     /// Its message as a dead letter.
@@ -251,19 +256,20 @@ impl Portion {
         Self { verdict: Some(Verdict { why, causes }), admission, ..rejected }
     }
 
-    /// The same messages, with the first one alone: the first transaction after an outage is small. Dead letters are halved,
-    /// because looking at many large ones may take longer than a transaction may.
+    /// The same messages, with the first accepted one alone: the first transaction after an outage is small. Dead letters
+    /// alone are halved, because looking at many large ones may take longer than a transaction may. The last part is next,
+    /// so the order of arrival stays.
     pub(super) fn with_probe(mut self) -> Vec<Self> {
         if self.accepted.len() + self.rejected.len() <= 1 {
             return vec![self];
         }
-        if self.accepted.is_empty() {
+        let Some(first) = self.accepted.first().map(|one| one.number) else {
             return self.halved().into();
-        }
-        let rejected = Self { rejected: self.rejected, ..Self::default() };
-        let rest = Self { accepted: self.accepted.split_off(1), ..Self::default() };
-        let parts = [rejected, rest, Self { accepted: self.accepted, ..Self::default() }];
-        parts.into_iter().filter(|part| !part.is_empty()).collect()
+        };
+        let earlier = self.split_off(|number| number < first);
+        let later = self.split_off(|number| number > first);
+        let probe = Self { accepted: self.accepted, ..Self::default() };
+        [later, probe, earlier].into_iter().filter(|part| !part.is_empty()).collect()
     }
 }
 

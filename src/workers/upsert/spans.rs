@@ -16,7 +16,7 @@ pub(super) fn end(traces: &Traces, portion: Portion, effects: &Effects, began: S
     }
     let messages = portion.accepted.len() + portion.rejected.len();
     let accepted = portion.accepted.into_iter().filter_map(|one| {
-        let refused = effects.refused.get(&one.key).map(|reason| Attribute::Error(reason.name()));
+        let refused = effects.refused.get(&one.meaning).map(|reason| Attribute::Error(reason.name()));
         let facts = one.replay_of.map(Attribute::ReplayOf).into_iter().chain(refused);
         Some(facts.fold(one.span?, Span::with))
     });

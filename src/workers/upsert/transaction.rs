@@ -50,8 +50,8 @@ pub(super) struct Effects {
     pub(super) requests: Vec<Handed<Requests>>,
     /// How many messages have a dead letter now.
     pub(super) dead_letters: usize,
-    /// The events that were refused, if spans are recorded.
-    pub(super) refused: HashMap<Uuid, Reason>,
+    /// The meanings of the messages that were refused, if spans are recorded.
+    pub(super) refused: HashMap<[u8; 32], Reason>,
 }
 
 /// How long a transaction waits for a lock.
@@ -128,8 +128,8 @@ struct Done {
     written: Written,
     dead_letters: DeadLetters,
     measures: Measures,
-    /// The events that were refused, if spans are recorded.
-    refused: HashMap<Uuid, Reason>,
+    /// The meanings of the messages that were refused, if spans are recorded.
+    refused: HashMap<[u8; 32], Reason>,
 }
 
 impl Try<'_> {
@@ -190,9 +190,9 @@ impl Try<'_> {
     }
 }
 
-fn refused(worker: &UpsertWorker, outcome: &Outcome<'_>) -> HashMap<Uuid, Reason> {
+fn refused(worker: &UpsertWorker, outcome: &Outcome<'_>) -> HashMap<[u8; 32], Reason> {
     let dead = outcome.dead.iter().filter(|_| worker.traces.is_on());
-    dead.filter_map(|dead| Some((dead.event_key?, dead.reason))).collect()
+    dead.map(|dead| (dead.meaning, dead.reason)).collect()
 }
 
 /// Logs one line for each reason, so a flood of bad messages is not a flood of lines.

@@ -29,9 +29,14 @@ async fn fill(app: &TestApp, id: &str, count: i32) {
     sqlx::query(webhooks).bind(&keys).execute(&app.pool).await.unwrap();
 }
 
-/// Refuses statements that change more rows than a portion has.
-const FEW: &str = "CREATE FUNCTION few() RETURNS trigger LANGUAGE plpgsql AS
-        'BEGIN IF (SELECT count(*) FROM old) > 1000 THEN RAISE EXCEPTION ''too many rows''; END IF; RETURN NULL; END';
+/// Refuses statements that change more rows than a portion has, and notes their transactions.
+const FEW: &str = "CREATE TABLE portions (transaction bigint);
+    CREATE FUNCTION few() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN
+            IF (SELECT count(*) FROM old) > 1000 THEN RAISE EXCEPTION ''too many rows''; END IF;
+            INSERT INTO portions VALUES (txid_current());
+            RETURN NULL;
+        END';
     CREATE TRIGGER few AFTER DELETE ON trigger_events REFERENCING OLD TABLE AS old FOR EACH STATEMENT EXECUTE FUNCTION few();
     CREATE TRIGGER few AFTER UPDATE ON applied_events REFERENCING OLD TABLE AS old FOR EACH STATEMENT EXECUTE FUNCTION few()";
 
@@ -49,6 +54,8 @@ async fn person_with_100_000_events_is_erased(app: &TestApp) {
         (&json!(100_001), &json!(100))
     );
     assert_eq!(app.rows("applied_events WHERE erased").await, 100_001);
+    let transactions = app.count("SELECT count(DISTINCT transaction) FROM portions").await;
+    assert!(transactions >= 100, "{transactions} transactions");
     assert_eq!((app.rows("trigger_events").await, app.rows("erasures").await), (0, 0));
     app.broker.hear(2).await;
     assert_no_trace(&dump(app).await.0);

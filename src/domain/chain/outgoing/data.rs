@@ -91,7 +91,7 @@ pub(super) struct CausingTrigger<'a> {
 #[derive(Serialize)]
 pub(super) struct Interaction {
     pub(super) index: u16,
-    pub(super) max: u32,
+    pub(super) max: u64,
 }
 
 #[derive(Serialize)]

@@ -89,7 +89,7 @@ fn interactions_are_bounded() {
     let trigger = event()["data"]["trigger"].clone();
     let event = with(event(), "/data/next", json!([trigger, trigger]));
     for (max, steps, skipped) in
-        [(0, 0, 6), (1, 1, 5), (2, 2, 4), (3, 3, 3), (6, 6, 0), (7, 6, 0), (u32::MAX, 6, 0)]
+        [(0, 0, 6), (1, 1, 5), (2, 2, 4), (3, 3, 3), (6, 6, 0), (7, 6, 0), (u64::MAX, 6, 0)]
     {
         let plan =
             run(&with(event.clone(), "/data/assistant/maxInteractions", json!(max)), &rules()).unwrap();

@@ -136,18 +136,17 @@ impl Policy {
         email: &Contact,
         update: &ContactUpdate,
     ) -> Result<Link, Rule> {
-        if phone.is_separated_from(email) {
-            // The same under every policy, so that the policy does not change what these events do.
-            return Ok(Link::KeepApart { dropped: Field::Email, rule: Rule::Separated });
-        }
+        // Nothing merges what an operator has separated.
+        let is_separated = phone.is_separated_from(email);
+        let keep_apart = |dropped, rule| {
+            let rule = if is_separated { Rule::Separated } else { rule };
+            Ok(Link::KeepApart { dropped, rule })
+        };
         match self.on_conflict {
+            OnConflict::Merge if is_separated => return keep_apart(Field::Email, Rule::Separated),
             OnConflict::Merge => {}
-            OnConflict::PreferPhone => {
-                return Ok(Link::KeepApart { dropped: Field::Email, rule: Rule::PreferPhone });
-            }
-            OnConflict::PreferEmail => {
-                return Ok(Link::KeepApart { dropped: Field::Phone, rule: Rule::PreferEmail });
-            }
+            OnConflict::PreferPhone => return keep_apart(Field::Email, Rule::PreferPhone),
+            OnConflict::PreferEmail => return keep_apart(Field::Phone, Rule::PreferEmail),
             OnConflict::Reject => return Err(Rule::Reject),
         }
         if self.guards.is_some() && !have_one_cpf(phone, email, update) {

@@ -33,6 +33,8 @@ fn spelling_does_not_matter() {
         (r#"{"a":-9223372036854775809,"b":1}"#, r#"{"b":1.0,"a":-9223372036854775809}"#),
         (r#"{"a":"x\ud83d","b":1}"#, "{\"b\":1,\"a\":\"x\u{fffd}\"}"),
         (r#"{"a":null,"b":"NaN"}"#, r#"{"b":"NaN","a":-Infinity}"#),
+        (r#"{"maximum":9.99E6144,"a":[1e400,1e20]}"#, r#"{"a":[1E+400,1e20], "maximum":9.99e+6144}"#),
+        (r#"{"b":1,"a":1,"a":2}"#, r#"{"a":1,"b":1.0,"\u0061":2}"#),
     ] {
         assert!(is_same(one, other), "{one} and {other}");
     }
@@ -74,11 +76,14 @@ fn every_difference_of_values_matters() {
         r#"{"ab":""}"#,
         r#"["é"]"#,
         "[\"e\u{301}\"]",
-        // Not read: they mean their bytes.
         r#"{"a":1,"a":2}"#,
         r#"{"a":2,"a":1}"#,
-        r#"{"a":1,"\u0061":2}"#,
+        r#"{"a":2}"#,
         "[1e400]",
+        "[-1e400]",
+        "[1e401]",
+        "[1.7976931348623157e308]",
+        // Not read: they mean their bytes.
         "NaN x",
         r#"["NaN"]"#,
         "[1e300]",
@@ -119,6 +124,9 @@ fn large_and_deep_bodies_mean_their_bytes() {
     let padded = |spaces: usize| format!("{}1", " ".repeat(spaces));
     assert!(is_same(&padded(MAX_BODY - 1), "1"));
     assert!(!is_same(&padded(MAX_BODY), "1"));
+    // The null that it is read as is longer.
+    let padded = |spaces: usize| format!("{}[NaN]", " ".repeat(spaces));
+    assert!(is_same(&padded(MAX_BODY - 5), "[null]"));
     let nested = |depth: usize, inner: &str| format!("{}{inner}{}", "[".repeat(depth), "]".repeat(depth));
     assert!(is_same(&nested(100, " "), &nested(100, "")));
     assert!(!is_same(&nested(100_000, " "), &nested(100_000, "")));

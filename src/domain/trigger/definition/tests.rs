@@ -163,6 +163,20 @@ fn check_number(schema: &str, argument: &str) -> Result<(), String> {
 }
 
 #[test]
+fn bodies_of_webhooks_may_have_numbers_of_any_size() {
+    let action = |body: &str| format!(r#"{{"type": "WEBHOOK", "url": "https://x.example", "body": {body}}}"#);
+    let definition = |actions: &str| format!(r#"{{"name": "n", "parameters": {{}}, {actions}}}"#);
+    let body = action(r#"{"iccid": 89551234567890123456, "of": "$name"}"#);
+    let (one, two) =
+        (format!(r#""action": {body}"#), format!(r#""actions": [{body}, {}]"#, action("[1e400]")));
+    for actions in [one, two] {
+        Trigger::parse(&definition(&actions)).unwrap_or_else(|bad| panic!("{actions}: {bad}"));
+    }
+    let headers = action(r#"{}, "headers": {"x": 89551234567890123456}"#);
+    assert!(Trigger::parse(&definition(&format!(r#""action": {headers}"#))).is_err());
+}
+
+#[test]
 fn arguments_may_be_numbers_of_any_size() {
     for (schema, argument, fits) in [
         (r#"{"type": "integer"}"#, "89551234567890123456", true),

@@ -19,7 +19,7 @@ use crate::domain::{
 enum Kind {
     Text,
     Id,
-    /// A whole number from 0 to `u32::MAX`.
+    /// A whole number from 0 to `u64::MAX`.
     Whole,
     List,
     /// Also an empty list or an empty text, if no member is required.
@@ -146,7 +146,7 @@ fn examine_value(path: &str, value: &RawValue, kind: &Kind) -> Result<(), Fault>
     let (fits, expected) = match kind {
         Kind::Text => (read::<String>(value).is_some(), "a string"),
         Kind::Id => (read::<Id<'_>>(value).is_some(), "a string or a whole number"),
-        Kind::Whole => (read::<Whole>(value).is_some(), "a whole number from 0 to 4294967295"),
+        Kind::Whole => (read::<Whole>(value).is_some(), "a whole number from 0 to 18446744073709551615"),
         Kind::List => (read::<ListOrEmptyObject<&RawValue>>(value).is_some(), "a list"),
         Kind::Any => return Ok(()),
         Kind::Object(expected) if is_nothing(value.get()) && expected.iter().all(|one| !one.required) => {

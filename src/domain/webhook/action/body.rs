@@ -66,10 +66,11 @@ impl Body {
     }
 
     /// The content type if the author declared none.
-    pub(in crate::domain) fn content_type(&self) -> &'static str {
+    pub(in crate::domain) fn content_type(&self, variables: &Variables<'_>) -> &'static str {
         match self {
             Self::Json(_) => "application/json",
             Self::Form(_) => "application/x-www-form-urlencoded",
+            Self::Text(template) if is_one_structure(template, variables) => "application/json",
             Self::Text(_) => "text/plain; charset=utf-8",
         }
     }
@@ -177,6 +178,12 @@ impl Json {
         }
         if out.len() > MAX_BODY { Err(too_long()) } else { Ok(()) }
     }
+}
+
+/// Whether a text is exactly one variable, and that is a list or an object.
+fn is_one_structure(template: &Template, variables: &Variables<'_>) -> bool {
+    let [Piece::Variable(reference)] = template.pieces() else { return false };
+    variables.resolve(reference).is_some_and(|(value, rest)| rest.is_empty() && value.is_structure())
 }
 
 /// A string that is exactly one variable takes the variable's type; any other stays a string.

@@ -36,7 +36,7 @@ pub fn render(
     }
     let body = action.body.as_ref().map_err(Clone::clone)?.as_ref();
     let (body, content_type) = match (body, profile) {
-        (Some(body), Profile::Plain) => (Some(body.render(variables)?), body.content_type()),
+        (Some(body), Profile::Plain) => (Some(body.render(variables)?), body.content_type(variables)),
         (None, Profile::Plain) if action.method.sends_event() => {
             (Some(default_body.to_vec()), "application/cloudevents+json")
         }

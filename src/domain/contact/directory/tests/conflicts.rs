@@ -147,3 +147,22 @@ fn unmerged_contacts_stay_apart_after_further_merges() {
     assert_eq!(value(&directory, 2, Field::Name).unwrap(), "Bob");
     assert_eq!(value(&directory, 3, Field::Email).unwrap(), "c@x");
 }
+
+#[test]
+fn policy_decides_which_of_two_unmerged_contacts_an_event_updates() {
+    for (on_conflict, expected) in [
+        (OnConflict::Merge, Ok((id(1), Field::Email))),
+        (OnConflict::PreferPhone, Ok((id(1), Field::Email))),
+        (OnConflict::PreferEmail, Ok((id(2), Field::Phone))),
+        (OnConflict::Reject, Err(Rule::Reject)),
+    ] {
+        let mut directory = two();
+        let separation = Uuid::from_u128(77);
+        directory.separate(&acme(), id(1), Side { separation, second: false });
+        directory.separate(&acme(), id(2), Side { separation, second: true });
+        let both = update(3, "c", Some("+1"), Some("a@x"), "Eve");
+        let applied = directory.apply(&acme(), &both, id(3), &policy(on_conflict));
+        let outcome = applied.map(|applied| (applied.id, applied.kept_apart.unwrap().0.field));
+        assert_eq!(outcome.map_err(|conflict| conflict.rule), expected, "{on_conflict:?}");
+    }
+}

@@ -211,6 +211,10 @@ fn a_string_body_is_sent_as_text_json_or_form() {
     check(None, "Lead $name <$unknown>", text, "Lead Ada Lovelace <$unknown>");
     check(None, "$age", text, "36");
     check(None, "", text, "");
+    // The value is all of it, and JSON.
+    check(None, "$tags", json, r#"["a","b c"]"#);
+    check(None, "$tags.", text, r#"["a","b c"]."#);
+    check(Some("text/plain"), "$tags", "text/plain", r#"["a","b c"]"#);
     check(None, "[Lead] $name", text, "[Lead] Ada Lovelace");
     check(
         None,
