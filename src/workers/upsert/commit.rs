@@ -86,14 +86,13 @@ impl Committer {
         }
     }
 
-    /// Hands over what is committed. If its takers are gone, because the process is ending, another process takes
-    /// it.
-    fn hand_over(&self, Effects { events, requests, .. }: Effects) {
+    /// Sends what is committed to the tasks of this process that work on it.
+    fn send(&self, Effects { events, requests, .. }: Effects) {
         // Webhooks first: somebody is waiting for them.
-        if let Some(sender) = &self.worker.requests {
-            sender.hand_over(requests);
+        if let Some(sender) = &self.worker.request_batches {
+            sender.send(requests);
         }
-        self.worker.relay.hand_over(events);
+        self.worker.event_batches.send(events);
     }
 
     /// How long a transaction with new messages waits for locks.
@@ -101,7 +100,7 @@ impl Committer {
         if self.worker.experience.is_wary(Instant::now()) { Patience::Wary } else { Patience::Patient }
     }
 
-    /// Commits the messages of a batch, hands over their effects, and returns those that are parked. `None` if stopped before
+    /// Commits the messages of a batch, sends their effects on, and returns those that are parked. `None` if stopped before
     /// that. The `blocked` ones need a row that is known to be locked.
     pub(super) async fn commit(
         &self,
@@ -140,7 +139,7 @@ impl Committer {
                 progress.wait.recovered();
                 self.committed(&portion, effects.dead_letters);
                 spans::end(&self.worker.traces, portion, &effects, began);
-                self.hand_over(effects);
+                self.send(effects);
                 return true;
             }
             Err(refused) => refused,

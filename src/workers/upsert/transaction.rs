@@ -32,22 +32,22 @@ use crate::{
         directory,
         effects::{
             NewEffects,
-            events::{self, Committed},
-            requests::{self, Requests},
+            events::{self, EventBatch},
+            requests::{self, RequestBatch},
         },
         endpoints::{self, LaneRow},
         links::{self, NewLink},
         table_locks,
     },
-    workers::room::{self, Handed},
+    workers::room::{self, InMemory},
 };
 
 /// What a committed transaction leaves to this process.
 pub(super) struct Effects {
     /// To be published.
-    pub(super) events: Vec<Handed<Committed>>,
+    pub(super) events: Vec<InMemory<EventBatch>>,
     /// To be sent.
-    pub(super) requests: Vec<Handed<Requests>>,
+    pub(super) requests: Vec<InMemory<RequestBatch>>,
     /// How many messages have a dead letter now.
     pub(super) dead_letters: usize,
     /// The meanings of the messages that were refused, if spans are recorded.
@@ -216,9 +216,9 @@ fn log_dead_letters(component: &str, dead: &[Reason], left_out: usize) {
 /// The rows that a transaction wrote, as far as its caller needs them.
 struct Written {
     /// To be published by this process.
-    events: Vec<Handed<Committed>>,
+    events: Vec<InMemory<EventBatch>>,
     /// To be sent by this process.
-    requests: Vec<Handed<Requests>>,
+    requests: Vec<InMemory<RequestBatch>>,
     /// Endpoints that have a row now.
     endpoints: Vec<Key>,
 }
@@ -254,16 +254,16 @@ async fn write(
     let endpoints = unknown.into_iter().map(|endpoint| endpoint.key).collect();
     let (plain, waiting): (Vec<_>, Vec<_>) = deliveries.into_iter().partition(Delivery::is_plain);
     let events = events::group(batch, owner, published);
-    let (events, mut rows) = room::reserve_rows(Some(&worker.relay), owner, events)?;
+    let (events, mut rows) = room::reserve_rows(Some(&worker.event_batches), owner, events)?;
     let requests = requests::group(batch, owner, plain);
-    let (mut requests, more) = room::reserve_rows(worker.requests.as_ref(), owner, requests)?;
+    let (mut requests, more) = room::reserve_rows(worker.request_batches.as_ref(), owner, requests)?;
     rows.extend(more);
     // Reading the state of the lanes here saves the senders a round trip after the commit.
-    let sent = requests.iter().flat_map(|Handed(requests, _)| &requests.deliveries);
+    let sent = requests.iter().flat_map(|InMemory { item: requests, .. }| &requests.deliveries);
     let lanes = sent.map(Delivery::lane).collect();
     let lanes = insert(worker, conn, outcome, assumed, &rows, &lanes).await?;
     let lanes = Arc::new(lanes.into_iter().map(|row| (row.key.clone(), row)).collect::<HashMap<_, _>>());
-    for Handed(requests, _) in &mut requests {
+    for InMemory { item: requests, .. } in &mut requests {
         requests.lanes = Arc::clone(&lanes);
     }
     let waiting: Vec<_> = waiting.iter().map(|delivery| NewDelivery { delivery, first: None }).collect();

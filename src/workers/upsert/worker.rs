@@ -9,11 +9,11 @@ use crate::{
     metrics::Metrics,
     postgres::{
         Database,
-        effects::{events::Committed, requests::Requests},
+        effects::{events::EventBatch, requests::RequestBatch},
     },
     settings::Settings,
     telemetry::traces::Traces,
-    workers::{presence::Presence, room::HandOff},
+    workers::{presence::Presence, room::BatchSender},
 };
 
 /// One consumer of the trigger-fired queue, with two transactions at once. Any number of them can run, in any number of processes.
@@ -28,10 +28,10 @@ pub struct UpsertWorker {
     pub triggers: Arc<TriggerCache>,
     /// The terms of endpoints, and which of them have a row.
     pub endpoints: Endpoints,
-    /// Publishes committed events.
-    pub relay: HandOff<Committed>,
-    /// Sends committed webhooks; `None` if this process does not.
-    pub requests: Option<HandOff<Requests>>,
+    /// Sends committed events to the relay.
+    pub event_batches: BatchSender<EventBatch>,
+    /// Sends committed webhooks to worker 2; `None` if this process has none.
+    pub request_batches: Option<BatchSender<RequestBatch>>,
     /// The owner of what the worker commits.
     pub presence: Presence,
     /// What the last batches were like.

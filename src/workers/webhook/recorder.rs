@@ -38,7 +38,7 @@ use crate::{
     postgres::{
         Database, Failure, classify,
         deliveries::{self, NewDelivery},
-        effects::{self, events::Committed, requests},
+        effects::{self, events::EventBatch, requests},
         endpoints::{self, Change},
     },
     workers::{
@@ -46,7 +46,7 @@ use crate::{
         lock_wait::LockWait,
         presence::Presence,
         retry,
-        room::{HandOff, Handed},
+        room::{BatchSender, InMemory},
     },
 };
 
@@ -69,8 +69,8 @@ pub(super) struct Recorder {
     pub(super) rescheduled: Arc<Notify>,
     /// Whether a batch is waiting for the database.
     pub(super) stuck: watch::Sender<bool>,
-    /// Publishes the results of completed chains.
-    pub(super) relay: HandOff<Committed>,
+    /// Sends the results of completed chains to the relay.
+    pub(super) event_batches: BatchSender<EventBatch>,
     /// CloudEvents `source` of the results.
     pub(super) source: String,
     pub(super) metrics: Arc<Metrics>,
@@ -81,7 +81,7 @@ struct Written {
     /// Deliveries that changed before they could be recorded.
     lost: Vec<Key>,
     changes: Vec<Change>,
-    results: Vec<Handed<Committed>>,
+    results: Vec<InMemory<EventBatch>>,
 }
 
 impl Recorder {
@@ -168,7 +168,7 @@ impl Recorder {
         log::outcomes(outcomes.attempted.iter().map(|one| (&one.job.delivery.key, &one.outcome, &one.next)));
         log::changes(&changes);
         self.adjust_lanes(&changes);
-        self.relay.hand_over(results);
+        self.event_batches.send(results);
         Ok(())
     }
 
@@ -204,7 +204,7 @@ impl Recorder {
         let ended = awaited_ends(&recorded);
         let owner = self.presence.owner();
         let results =
-            results::write(&mut transaction, &ended, &self.source, owner, Some(&self.relay)).await?;
+            results::write(&mut transaction, &ended, &self.source, owner, Some(&self.event_batches)).await?;
         effects::delete_recorded(&mut transaction, &outcomes.completed()).await?;
         transaction.commit().await?;
         Ok(Written { lost, changes, results })
