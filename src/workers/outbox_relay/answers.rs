@@ -49,7 +49,7 @@ impl Answers {
         }
         match (&self.sender, self.room.reserve(answer.body.len())) {
             (Some(sender), Some(reserved)) => {
-                drop(sender.send(InMemory { item: answer, reserved: Some(reserved) }))
+                drop(sender.send(InMemory { item: answer, reserved: Some(reserved) }));
             }
             _ => warn_dropped(1, "too many answers wait"),
         }

@@ -22,7 +22,7 @@ const POLL: Duration = Duration::from_millis(200);
 impl OutboxRelay {
     /// Prepares a portion of rows that no process owns, and lets the next sweep follow at once if there are more.
     pub(super) async fn sweep(&mut self, exchange: &str, sweep: &mut Interval) {
-        // A crowded room is left to the messages that workers hand over: if a queue confirms none of the swept ones, theirs show
+        // A crowded room is left to the messages that workers send: if a queue confirms none of the swept ones, theirs show
         // it.
         if !self.presence.is_alive() || self.room.is_crowded() {
             return sweep.reset_after(POLL);

@@ -12,11 +12,11 @@ use tracing::warn;
 use uuid::Uuid;
 
 use super::{
+    apply_error::ApplyError,
     assumed::Assumed,
     locked,
     measures::Measures,
     outcome::{self, Messages, Outcome},
-    refused::Refused,
     worker::UpsertWorker,
 };
 use crate::{
@@ -88,7 +88,7 @@ pub(super) async fn apply(
     messages: Messages<'_>,
     patience: Patience,
     budget: &SearchBudget,
-) -> Result<Effects, Refused> {
+) -> Result<Effects, ApplyError> {
     let began = Instant::now();
     let assumed =
         worker.experience.assume(messages.accepted.len(), messages.seem_new(), patience == Patience::Patient);
@@ -96,7 +96,7 @@ pub(super) async fn apply(
     let unit = async |conn: &mut PgConnection| {
         loop {
             match try_out.run(conn).await {
-                Ok(Err(Refused::Seen)) => try_out.assumed = try_out.assumed.less(),
+                Ok(Err(ApplyError::Seen)) => try_out.assumed = try_out.assumed.less(),
                 tried => return tried,
             }
         }
@@ -117,7 +117,7 @@ struct Try<'a> {
     messages: Messages<'a>,
     patience: Patience,
     budget: &'a SearchBudget,
-    /// After [`Refused::Seen`] the next try assumes less. With [`Assumed::Nothing`] nothing is refused for that.
+    /// After [`ApplyError::Seen`] the next try assumes less. With [`Assumed::Nothing`] nothing is refused for that.
     assumed: Assumed,
     /// The lanes that each accepted message needs, unless the transaction is patient.
     lanes: Vec<Vec<Key>>,
@@ -134,7 +134,7 @@ struct Done {
 
 impl Try<'_> {
     /// Commits, or rolls back what is refused. After an error the connection is not usable any more.
-    async fn run(&mut self, conn: &mut PgConnection) -> Result<Result<Done, Refused>, sqlx::Error> {
+    async fn run(&mut self, conn: &mut PgConnection) -> Result<Result<Done, ApplyError>, sqlx::Error> {
         let tried = if self.assumed == Assumed::NewPeople {
             // A single statement is a transaction.
             self.apply(conn).await
@@ -143,13 +143,13 @@ impl Try<'_> {
         };
         match tried {
             Ok(done) => Ok(Ok(done)),
-            Err(Refused::Systemic(error)) => Err(error),
+            Err(ApplyError::Systemic(error)) => Err(error),
             Err(mut refused) => {
-                let may_be = matches!(refused, Refused::Locked { .. } | Refused::Slow(_));
+                let may_be = matches!(refused, ApplyError::Locked { .. } | ApplyError::Slow(_));
                 if may_be && table_locks::any(conn).await? {
-                    return Ok(Err(Refused::TableLocked));
+                    return Ok(Err(ApplyError::TableLocked));
                 }
-                if let Refused::Locked { blocked, .. } = &mut refused {
+                if let ApplyError::Locked { blocked, .. } = &mut refused {
                     let accepted: Vec<_> = self.messages.accepted.iter().collect();
                     *blocked = locked::find(self.worker, conn, &accepted, &self.lanes).await?;
                 }
@@ -158,25 +158,25 @@ impl Try<'_> {
         }
     }
 
-    async fn transact(&mut self, conn: &mut PgConnection) -> Result<Result<Done, Refused>, sqlx::Error> {
+    async fn transact(&mut self, conn: &mut PgConnection) -> Result<Result<Done, ApplyError>, sqlx::Error> {
         let mut transaction = conn.begin().await?;
         if let Some(shorter) = self.patience.lock_timeout() {
             transaction.execute(shorter).await?;
         }
         match self.apply(&mut transaction).await {
             Ok(done) => transaction.commit().await.map(|()| Ok(done)),
-            Err(Refused::Systemic(error)) => Err(error),
+            Err(ApplyError::Systemic(error)) => Err(error),
             // The connection is sound, and a new one would cost more than the next try.
             Err(refused) => transaction.rollback().await.map(|()| Err(refused)),
         }
     }
 
-    async fn apply(&mut self, conn: &mut PgConnection) -> Result<Done, Refused> {
+    async fn apply(&mut self, conn: &mut PgConnection) -> Result<Done, ApplyError> {
         let Self { worker, messages, patience, budget, assumed, .. } = *self;
         let loaded = outcome::load(worker, conn, messages, assumed).await?;
         let mut outcome = outcome::run_all(worker, loaded, messages)?;
         if assumed == Assumed::NewPeople && !outcome.is_one_insert(worker) {
-            return Err(Refused::Seen);
+            return Err(ApplyError::Seen);
         }
         if patience != Patience::Patient {
             self.lanes = locked::lanes(worker, &outcome, messages.accepted);
@@ -239,7 +239,7 @@ async fn write(
     conn: &mut PgConnection,
     outcome: &mut Outcome<'_>,
     assumed: Assumed,
-) -> Result<Written, Refused> {
+) -> Result<Written, ApplyError> {
     directory::update(conn, &outcome.contacts.changed).await?;
     let (mut published, mut deliveries, mut awaited) = (Vec::new(), Vec::new(), Vec::new());
     for run in &mut outcome.runs {
@@ -279,7 +279,7 @@ async fn write_dead_letters(
     messages: Messages<'_>,
     budget: &SearchBudget,
     is_patient: bool,
-) -> Result<DeadLetters, Refused> {
+) -> Result<DeadLetters, ApplyError> {
     let Outcome { mut dead, resolved, .. } = outcome;
     let recognition = Recognition {
         pepper: worker.settings.contacts.suppression_pepper.expose_secret(),
@@ -288,7 +288,7 @@ async fn write_dead_letters(
     };
     // Before any dead letter is locked: an erasure may wait for others who need it.
     let blanked = dead_letters::blank(conn, &recognition, &mut dead).await?;
-    let unsearched = blanked.ok_or(Refused::TooLarge)?;
+    let unsearched = blanked.ok_or(ApplyError::TooLarge)?;
     let mut replays = messages.replays();
     let mut left_out = Vec::new();
     if !is_patient && !dead.is_empty() {
@@ -299,7 +299,7 @@ async fn write_dead_letters(
     }
     let discarded = dead_letters::lock_discarded(conn, &replays).await?;
     if !discarded.is_empty() {
-        return Err(Refused::Discarded(discarded));
+        return Err(ApplyError::Discarded(discarded));
     }
     dead_letters::insert(conn, &dead).await?;
     dead_letters::resolve(conn, &resolved).await?;
@@ -315,7 +315,7 @@ async fn insert(
     assumed: Assumed,
     effects: &[NewEffects],
     lanes: &BTreeSet<Key>,
-) -> Result<Vec<LaneRow>, Refused> {
+) -> Result<Vec<LaneRow>, ApplyError> {
     let mut proofs = std::mem::take(&mut outcome.proofs);
     proofs.extend(dead_letters::refusals(&outcome.dead, &outcome.ends));
     let entries: Vec<_> = outcome.runs.iter().flat_map(Run::entries).collect();
@@ -332,10 +332,10 @@ async fn insert(
         pepper: worker.settings.contacts.suppression_pepper.expose_secret(),
         nobody_is_known: assumed == Assumed::NewPeople,
     };
-    let race = || Refused::Race("a new identifier has a contact already".to_owned());
+    let race = || ApplyError::Race("a new identifier has a contact already".to_owned());
     let lanes = match batch::insert(conn, rows, lanes, unseen).await? {
         Inserted::All(lanes) => lanes,
-        Inserted::Seen => return Err(Refused::Seen),
+        Inserted::Seen => return Err(ApplyError::Seen),
         Inserted::Race => return Err(race()),
     };
     if !directory::merge(conn, &outcome.contacts).await? {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{assumed::Experience, endpoints::Endpoints, set_aside::SetAside};
+use super::{assumed::Experience, endpoints::Endpoints, give_up::GiveUpPolicy};
 use crate::{
     domain::{chain::rules::Rules, trigger::cache::TriggerCache},
     health::Health,
@@ -36,8 +36,8 @@ pub struct UpsertWorker {
     pub presence: Presence,
     /// What the last batches were like.
     pub experience: Experience,
-    /// The messages that it has given up.
-    pub set_aside: SetAside,
+    /// When it may give up a message.
+    pub give_up_policy: GiveUpPolicy,
     /// Where the worker reports.
     pub health: Health,
     /// Where it counts.

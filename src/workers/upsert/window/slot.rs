@@ -18,7 +18,7 @@ pub(in crate::workers::upsert) struct Demand {
     pub(in crate::workers::upsert) alone: bool,
 }
 
-/// Bounds of what is held.
+/// Bounds of the parking.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::workers::upsert) struct Bounds {
     pub(in crate::workers::upsert) messages: usize,
