@@ -7,7 +7,7 @@ use std::{
 };
 
 use secrecy::ExposeSecret as _;
-use sqlx::{Connection as _, Executor as _, PgConnection};
+use sqlx::{Connection as _, PgConnection};
 use tracing::warn;
 use uuid::Uuid;
 
@@ -39,7 +39,10 @@ use crate::{
         links::{self, NewLink},
         table_locks,
     },
-    workers::room::{self, InMemory},
+    workers::{
+        lock_wait::LockWait,
+        room::{self, InMemory},
+    },
 };
 
 /// What a committed transaction leaves to this process.
@@ -54,16 +57,16 @@ pub(super) struct Effects {
     pub(super) refused: HashMap<[u8; 32], Reason>,
 }
 
-/// How long a transaction waits for a lock.
+/// How long a transaction waits for a lock, and whether it waits for the dead letters that messages have already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Patience {
     /// As long as other transactions do.
     Patient,
-    /// A tenth of a second: others met a lock a short time ago, and what is locked can be parked.
+    /// Shortly: others met a lock a short time ago, and what is locked can be parked.
     Wary,
-    /// A tenth of a second, and not at all for the dead letter that a message has already.
+    /// Shortly, and not at all for the dead letter that a message has already.
     Brief,
-    /// As long as others may need to commit: much longer waits have just been in vain.
+    /// As long as others may need to commit: a longer wait has just failed. Not at all for dead letters.
     Least,
 }
 
@@ -73,11 +76,11 @@ impl Patience {
         matches!(self, Self::Patient | Self::Wary)
     }
 
-    const fn lock_timeout(self) -> Option<&'static str> {
+    const fn lock_wait(self) -> LockWait {
         match self {
-            Self::Patient => None,
-            Self::Wary | Self::Brief => Some("SET LOCAL lock_timeout = '100ms'"),
-            Self::Least => Some("SET LOCAL lock_timeout = '50ms'"),
+            Self::Patient => LockWait::Default,
+            Self::Wary | Self::Brief => LockWait::Short,
+            Self::Least => LockWait::Shortest,
         }
     }
 }
@@ -160,9 +163,7 @@ impl Try<'_> {
 
     async fn transact(&mut self, conn: &mut PgConnection) -> Result<Result<Done, ApplyError>, sqlx::Error> {
         let mut transaction = conn.begin().await?;
-        if let Some(shorter) = self.patience.lock_timeout() {
-            transaction.execute(shorter).await?;
-        }
+        self.patience.lock_wait().set(&mut transaction).await?;
         match self.apply(&mut transaction).await {
             Ok(done) => transaction.commit().await.map(|()| Ok(done)),
             Err(ApplyError::Systemic(error)) => Err(error),
