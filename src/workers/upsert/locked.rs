@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use super::{
     apply_error::Blocked,
     give_up::{GiveUpPolicy, SharedKey},
-    outcome::{self, Outcome},
+    run::{self, BatchResult},
     triage::Accepted,
     worker::UpsertWorker,
 };
@@ -25,10 +25,10 @@ pub(super) fn lane_key(policy: &GiveUpPolicy, lane: &Key) -> SharedKey {
 /// endpoint needs none.
 pub(super) fn lanes<'a>(
     worker: &UpsertWorker,
-    outcome: &Outcome<'a>,
+    result: &BatchResult<'a>,
     accepted: &'a [Accepted],
 ) -> Vec<Vec<Key>> {
-    let lanes = outcome.with_runs(accepted).map(|(_, run)| {
+    let lanes = result.with_runs(accepted).map(|(_, run)| {
         let Some(run) = run else { return Vec::new() };
         let waiting = run.deliveries.iter().filter(|delivery| !delivery.is_plain()).map(Delivery::lane);
         let unknown = worker.endpoints.unknown(&run.deliveries).into_iter().map(|endpoint| endpoint.key);
@@ -46,7 +46,7 @@ pub(super) async fn find(
     lanes: &[Vec<Key>],
 ) -> Result<Vec<Blocked>, sqlx::Error> {
     let policy = &worker.give_up_policy;
-    let identifiers = outcome::identifiers(accepted.iter().copied());
+    let identifiers = run::identifiers(accepted.iter().copied());
     let people: BTreeSet<SharedKey> = if identifiers.is_empty() {
         BTreeSet::new()
     } else {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    outcome::{Messages, Outcome},
+    run::{BatchResult, Messages},
     window::Window,
 };
 use crate::{
@@ -31,12 +31,12 @@ pub(super) struct Measures {
 }
 
 impl Measures {
-    /// Before the outcome is written.
-    pub(super) fn of<'a>(outcome: &Outcome<'a>, messages: Messages<'a>) -> Self {
-        let applied = outcome.with_runs(messages.accepted).filter(|(_, run)| run.is_some());
+    /// Before the result is written.
+    pub(super) fn of<'a>(result: &BatchResult<'a>, messages: Messages<'a>) -> Self {
+        let applied = result.with_runs(messages.accepted).filter(|(_, run)| run.is_some());
         let applied = applied.map(|(one, _)| one.message.taken_at).collect();
-        let erased = outcome.proofs.iter().filter(|proof| matches!(proof.end, End::Erased)).count();
-        let failed = outcome.dead.iter().filter(|dead| dead.replay_of.is_some()).count();
+        let erased = result.proofs.iter().filter(|proof| matches!(proof.end, End::Erased)).count();
+        let failed = result.dead.iter().filter(|dead| dead.replay_of.is_some()).count();
         let resolved = messages.replays().len().saturating_sub(failed);
         Self {
             messages: messages.accepted.len() + messages.rejected.len(),

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{
     apply_error::{ApplyError, Blocked},
     give_up::{GiveUpPolicy, Mark, Permission, SharedKey},
-    outcome::Messages,
+    run::Messages,
     triage::{self, Accepted, Rejected, Triaged},
 };
 use crate::{

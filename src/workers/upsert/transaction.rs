@@ -1,4 +1,4 @@
-//! The one transaction of a batch: load what its events can touch, run them (`outcome`), write what they did.
+//! The one transaction of a batch: load what its events can touch, run them (`run`), write what they did.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -16,7 +16,7 @@ use super::{
     assumed::Assumed,
     locked,
     measures::Measures,
-    outcome::{self, Messages, Outcome},
+    run::{self, BatchResult, Messages},
     worker::UpsertWorker,
 };
 use crate::{
@@ -174,25 +174,25 @@ impl Try<'_> {
 
     async fn apply(&mut self, conn: &mut PgConnection) -> Result<Done, ApplyError> {
         let Self { worker, messages, patience, budget, assumed, .. } = *self;
-        let loaded = outcome::load(worker, conn, messages, assumed).await?;
-        let mut outcome = outcome::run_all(worker, loaded, messages)?;
-        if assumed == Assumed::NewPeople && !outcome.is_one_insert(worker) {
+        let loaded = run::load(worker, conn, messages, assumed).await?;
+        let mut result = run::run_all(worker, loaded, messages)?;
+        if assumed == Assumed::NewPeople && !result.is_one_insert(worker) {
             return Err(ApplyError::Seen);
         }
         if patience != Patience::Patient {
-            self.lanes = locked::lanes(worker, &outcome, messages.accepted);
+            self.lanes = locked::lanes(worker, &result, messages.accepted);
         }
-        let measures = Measures::of(&outcome, messages);
-        let refused = refused(worker, &outcome);
-        let written = write(worker, conn, &mut outcome, assumed).await?;
+        let measures = Measures::of(&result, messages);
+        let refused = refused(worker, &result);
+        let written = write(worker, conn, &mut result, assumed).await?;
         let is_patient = patience.awaits_dead_letters();
-        let dead_letters = write_dead_letters(worker, conn, outcome, messages, budget, is_patient).await?;
+        let dead_letters = write_dead_letters(worker, conn, result, messages, budget, is_patient).await?;
         Ok(Done { written, dead_letters, measures, refused })
     }
 }
 
-fn refused(worker: &UpsertWorker, outcome: &Outcome<'_>) -> HashMap<[u8; 32], Reason> {
-    let dead = outcome.dead.iter().filter(|_| worker.traces.is_on());
+fn refused(worker: &UpsertWorker, result: &BatchResult<'_>) -> HashMap<[u8; 32], Reason> {
+    let dead = result.dead.iter().filter(|_| worker.traces.is_on());
     dead.map(|dead| (dead.meaning, dead.reason)).collect()
 }
 
@@ -238,12 +238,12 @@ struct DeadLetters {
 async fn write(
     worker: &UpsertWorker,
     conn: &mut PgConnection,
-    outcome: &mut Outcome<'_>,
+    result: &mut BatchResult<'_>,
     assumed: Assumed,
 ) -> Result<Written, ApplyError> {
-    directory::update(conn, &outcome.contacts.changed).await?;
+    directory::update(conn, &result.contacts.changed).await?;
     let (mut published, mut deliveries, mut awaited) = (Vec::new(), Vec::new(), Vec::new());
-    for run in &mut outcome.runs {
+    for run in &mut result.runs {
         published.append(&mut run.events);
         deliveries.append(&mut run.deliveries);
         awaited.extend(run.awaited.take());
@@ -262,7 +262,7 @@ async fn write(
     // Reading the state of the lanes here saves the senders a round trip after the commit.
     let sent = requests.iter().flat_map(|InMemory { item: requests, .. }| &requests.deliveries);
     let lanes = sent.map(Delivery::lane).collect();
-    let lanes = insert(worker, conn, outcome, assumed, &rows, &lanes).await?;
+    let lanes = insert(worker, conn, result, assumed, &rows, &lanes).await?;
     let lanes = Arc::new(lanes.into_iter().map(|row| (row.key.clone(), row)).collect::<HashMap<_, _>>());
     for InMemory { item: requests, .. } in &mut requests {
         requests.lanes = Arc::clone(&lanes);
@@ -276,12 +276,12 @@ async fn write(
 async fn write_dead_letters(
     worker: &UpsertWorker,
     conn: &mut PgConnection,
-    outcome: Outcome<'_>,
+    result: BatchResult<'_>,
     messages: Messages<'_>,
     budget: &SearchBudget,
     is_patient: bool,
 ) -> Result<DeadLetters, ApplyError> {
-    let Outcome { mut dead, resolved, .. } = outcome;
+    let BatchResult { mut dead, resolved, .. } = result;
     let recognition = Recognition {
         pepper: worker.settings.contacts.suppression_pepper.expose_secret(),
         regions: &worker.rules.regions,
@@ -312,24 +312,24 @@ async fn write_dead_letters(
 async fn insert(
     worker: &UpsertWorker,
     conn: &mut PgConnection,
-    outcome: &mut Outcome<'_>,
+    result: &mut BatchResult<'_>,
     assumed: Assumed,
     effects: &[NewEffects],
     lanes: &BTreeSet<Key>,
 ) -> Result<Vec<LaneRow>, ApplyError> {
-    let mut proofs = std::mem::take(&mut outcome.proofs);
-    proofs.extend(dead_letters::refusals(&outcome.dead, &outcome.ends));
-    let entries: Vec<_> = outcome.runs.iter().flat_map(Run::entries).collect();
+    let mut proofs = std::mem::take(&mut result.proofs);
+    proofs.extend(dead_letters::refusals(&result.dead, &result.ends));
+    let entries: Vec<_> = result.runs.iter().flat_map(Run::entries).collect();
     let rows = NewRows {
-        contacts: outcome.contacts.created.iter().collect(),
-        identifiers: &outcome.contacts.identifiers,
+        contacts: result.contacts.created.iter().collect(),
+        identifiers: &result.contacts.identifiers,
         proofs,
         entries: &entries,
         effects,
     };
     let unseen = Unseen {
-        events: &outcome.unseen,
-        identifiers: if outcome.unseen.is_empty() { &[] } else { &outcome.identifiers },
+        events: &result.unseen,
+        identifiers: if result.unseen.is_empty() { &[] } else { &result.identifiers },
         pepper: worker.settings.contacts.suppression_pepper.expose_secret(),
         nobody_is_known: assumed == Assumed::NewPeople,
     };
@@ -339,14 +339,14 @@ async fn insert(
         Inserted::Seen => return Err(ApplyError::Seen),
         Inserted::Race => return Err(race()),
     };
-    if !directory::merge(conn, &outcome.contacts).await? {
+    if !directory::merge(conn, &result.contacts).await? {
         return Err(race());
     }
-    let applied = outcome.runs.iter().flat_map(|run| {
+    let applied = result.runs.iter().flat_map(|run| {
         let event = &run.firing().plan.event;
         run.conflicts().map(move |(step, conflict)| link(event, step, conflict))
     });
-    let refused = outcome
+    let refused = result
         .refused
         .iter()
         .filter_map(|(one, refusal)| Some(link(&one.plan.event, refusal.step, refusal.conflict.as_ref()?)));

@@ -133,7 +133,7 @@ fn names_erased(one: &Accepted, erased: &[Erased<'_>]) -> bool {
 }
 
 /// What a batch does.
-pub(super) struct Outcome<'a> {
+pub(super) struct BatchResult<'a> {
     pub(super) runs: Vec<Run<'a>>,
     /// From the runs, and from events about erased people.
     pub(super) proofs: Vec<Proof<'a>>,
@@ -150,7 +150,7 @@ pub(super) struct Outcome<'a> {
     pub(super) identifiers: Vec<(CompanyId, Identifier)>,
 }
 
-impl<'a> Outcome<'a> {
+impl<'a> BatchResult<'a> {
     /// The accepted messages, each with its run if it has one.
     pub(super) fn with_runs(
         &self,
@@ -225,7 +225,7 @@ pub(super) fn run_all<'a>(
     worker: &UpsertWorker,
     loaded: Loaded<'a>,
     messages: Messages<'a>,
-) -> Result<Outcome<'a>, ApplyError> {
+) -> Result<BatchResult<'a>, ApplyError> {
     let Loaded { mut contacts, seen: Seen { mut ends, erased }, identifiers, unseen } = loaded;
     let erased: Vec<Erased<'_>> =
         erased.into_iter().filter_map(|(index, at)| Some((identifiers.get(index)?, at))).collect();
@@ -279,7 +279,7 @@ pub(super) fn run_all<'a>(
     }
     failed.add_earlier(&mut rejected, u64::MAX, &ends);
     let (dead, contacts) = (failed.into_dead(&ends), contacts.into_changes());
-    Ok(Outcome { runs, proofs, refused, contacts, dead, ends, resolved, unseen, identifiers })
+    Ok(BatchResult { runs, proofs, refused, contacts, dead, ends, resolved, unseen, identifiers })
 }
 
 /// Runs one event. After a panic, nobody may use what that leaves of the contacts.
