@@ -21,7 +21,7 @@ use super::{
     portion::{self, Decision, Portion, Verdict},
     round::Round,
     spans,
-    transaction::{self, Effects, Patience},
+    transaction::{self, Applied, Patience, Written},
     triage::Triaged,
     worker::UpsertWorker,
 };
@@ -139,7 +139,7 @@ impl Committer {
         self.commit(Round::again(tried), Patience::Brief, still_blocked).await
     }
 
-    /// Commits the messages of a batch, sends their effects on, and returns those that are parked. `None` if stopped before
+    /// Commits the messages of a batch, sends on what they leave to this process, and returns those that are parked. `None` if stopped before
     /// that. The `blocked` ones need a row that is known to be locked.
     pub(super) async fn commit(
         &self,
@@ -177,11 +177,11 @@ impl Committer {
         let (lookups, began) = (progress.budget.left(), SystemTime::now());
         let applied = transaction::apply(&self.worker, portion.messages(), patience, &progress.budget);
         let error = match applied.await {
-            Ok(effects) => {
+            Ok(Applied { written, dead_letters, .. }) => {
                 progress.wait.recovered();
-                self.note_commit(&portion, effects.dead_letters);
-                spans::end(&self.worker.traces, portion, &effects, began);
-                self.send(effects);
+                self.note_commit(&portion, dead_letters.count());
+                spans::end(&self.worker.traces, portion, &dead_letters, began);
+                self.send(written);
                 return Some(());
             }
             Err(error) => error,
@@ -195,7 +195,7 @@ impl Committer {
     }
 
     /// Sends what is committed to the tasks of this process that work on it.
-    fn send(&self, Effects { events, requests, .. }: Effects) {
+    fn send(&self, Written { events, requests, .. }: Written) {
         // Webhooks first: somebody is waiting for them.
         if let Some(sender) = &self.worker.request_batches {
             sender.send(requests);

@@ -47,23 +47,23 @@ impl Measures {
     }
 
     /// After the commit of a transaction that `began` then and made these dead letters; `left_out` others were not counted.
-    pub(super) fn record(self, metrics: &Metrics, began: Instant, dead: &[Reason], left_out: usize) {
+    pub(super) fn record(&self, metrics: &Metrics, began: Instant, dead: &[Reason], left_out: usize) {
         let Self { messages, applied, erased, replays } = self;
         let refused = dead.len() + left_out;
         let now = Instant::now();
         metrics.events.add(Ending::Applied, applied.len());
-        metrics.events.add(Ending::Erased, erased);
+        metrics.events.add(Ending::Erased, *erased);
         metrics.events.add(Ending::Refused, refused);
         metrics.events.add(Ending::Duplicate, messages.saturating_sub(applied.len() + erased + refused));
-        metrics.batch_sizes.observe(Step::Upsert, as_f64(messages));
+        metrics.batch_sizes.observe(Step::Upsert, as_f64(*messages));
         metrics.batch_durations.observe(Step::Upsert, (now - began).as_secs_f64());
-        let waits = applied.into_iter().map(|taken_at| now.saturating_duration_since(taken_at).as_secs_f64());
+        let waits = applied.iter().map(|taken_at| now.saturating_duration_since(*taken_at).as_secs_f64());
         metrics.trigger_to_contact.observe_all((), waits);
         for reason in dead {
             metrics.dead_letters.add((Stage::Upsert, *reason), 1);
         }
         for (ended, count) in replays {
-            metrics.replays.add((Stage::Upsert, ended), count);
+            metrics.replays.add((Stage::Upsert, *ended), *count);
         }
     }
 }

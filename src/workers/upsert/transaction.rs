@@ -45,16 +45,40 @@ use crate::{
     },
 };
 
-/// What a committed transaction leaves to this process.
-pub(super) struct Effects {
-    /// To be published.
+/// What a transaction did.
+pub(super) struct Applied {
+    pub(super) written: Written,
+    pub(super) dead_letters: DeadLetters,
+    measures: Measures,
+}
+
+/// The rows that a transaction wrote, as far as its caller needs them.
+pub(super) struct Written {
+    /// To be published by this process.
     pub(super) events: Vec<InMemory<EventBatch>>,
-    /// To be sent.
+    /// To be sent by this process.
     pub(super) requests: Vec<InMemory<RequestBatch>>,
-    /// How many messages have a dead letter now.
-    pub(super) dead_letters: usize,
-    /// The meanings of the messages that were refused, if spans are recorded.
-    pub(super) refused: HashMap<[u8; 32], Reason>,
+    /// Endpoints that have a row now.
+    endpoints: Vec<Key>,
+}
+
+/// The dead letters of a transaction.
+pub(super) struct DeadLetters {
+    /// The reasons of those that it opened.
+    opened: Vec<Reason>,
+    /// How many messages have one that is locked.
+    left_out: usize,
+    /// How many messages lost their contents because they could not be searched for erased people.
+    unsearched: usize,
+    /// Why messages were refused, by their meaning, if spans are recorded.
+    pub(super) reasons: HashMap<[u8; 32], Reason>,
+}
+
+impl DeadLetters {
+    /// How many messages have one now.
+    pub(super) const fn count(&self) -> usize {
+        self.opened.len() + self.left_out
+    }
 }
 
 /// How long a transaction waits for a lock, and whether it waits for the dead letters that messages have already.
@@ -91,7 +115,7 @@ pub(super) async fn apply(
     messages: Messages<'_>,
     patience: Patience,
     budget: &SearchBudget,
-) -> Result<Effects, ApplyError> {
+) -> Result<Applied, ApplyError> {
     let began = Instant::now();
     let assumed =
         worker.experience.assume(messages.accepted.len(), messages.seem_new(), patience == Patience::Patient);
@@ -104,14 +128,13 @@ pub(super) async fn apply(
             }
         }
     };
-    let Done { written, dead_letters, measures, refused } = worker.database.unit(unit).await??;
-    let Written { events, requests, endpoints } = written;
-    let DeadLetters { opened, left_out, unsearched } = dead_letters;
-    measures.record(&worker.metrics, began, &opened, left_out);
-    worker.endpoints.remember(endpoints);
-    log_dead_letters(&worker.name, &opened, left_out);
-    dead_letters::log_unsearched(&worker.name, unsearched);
-    Ok(Effects { events, requests, dead_letters: opened.len() + left_out, refused })
+    let mut applied = worker.database.unit(unit).await??;
+    let DeadLetters { opened, left_out, unsearched, .. } = &applied.dead_letters;
+    applied.measures.record(&worker.metrics, began, opened, *left_out);
+    log_dead_letters(&worker.name, opened, *left_out);
+    dead_letters::log_unsearched(&worker.name, *unsearched);
+    worker.endpoints.remember(std::mem::take(&mut applied.written.endpoints));
+    Ok(applied)
 }
 
 /// One transaction.
@@ -126,18 +149,9 @@ struct Try<'a> {
     lanes: Vec<Vec<Key>>,
 }
 
-/// What a transaction did.
-struct Done {
-    written: Written,
-    dead_letters: DeadLetters,
-    measures: Measures,
-    /// The meanings of the messages that were refused, if spans are recorded.
-    refused: HashMap<[u8; 32], Reason>,
-}
-
 impl Try<'_> {
-    /// Commits, or rolls back what is refused. After an error the connection is not usable any more.
-    async fn run(&mut self, conn: &mut PgConnection) -> Result<Result<Done, ApplyError>, sqlx::Error> {
+    /// Commits, or rolls back what cannot be applied. After an error of the database the connection is not usable any more.
+    async fn run(&mut self, conn: &mut PgConnection) -> Result<Result<Applied, ApplyError>, sqlx::Error> {
         let tried = if self.assumed == Assumed::NewPeople {
             // A single statement is a transaction.
             self.apply(conn).await
@@ -145,34 +159,37 @@ impl Try<'_> {
             self.transact(conn).await?
         };
         match tried {
-            Ok(done) => Ok(Ok(done)),
+            Ok(applied) => Ok(Ok(applied)),
             Err(ApplyError::Systemic(error)) => Err(error),
-            Err(mut refused) => {
-                let may_be = matches!(refused, ApplyError::Locked { .. } | ApplyError::Slow(_));
+            Err(mut error) => {
+                let may_be = matches!(error, ApplyError::Locked { .. } | ApplyError::Slow(_));
                 if may_be && table_locks::any(conn).await? {
                     return Ok(Err(ApplyError::TableLocked));
                 }
-                if let ApplyError::Locked { blocked, .. } = &mut refused {
+                if let ApplyError::Locked { blocked, .. } = &mut error {
                     let accepted: Vec<_> = self.messages.accepted.iter().collect();
                     *blocked = locked::find(self.worker, conn, &accepted, &self.lanes).await?;
                 }
-                Ok(Err(refused))
+                Ok(Err(error))
             }
         }
     }
 
-    async fn transact(&mut self, conn: &mut PgConnection) -> Result<Result<Done, ApplyError>, sqlx::Error> {
+    async fn transact(
+        &mut self,
+        conn: &mut PgConnection,
+    ) -> Result<Result<Applied, ApplyError>, sqlx::Error> {
         let mut transaction = conn.begin().await?;
         self.patience.lock_wait().set(&mut transaction).await?;
         match self.apply(&mut transaction).await {
-            Ok(done) => transaction.commit().await.map(|()| Ok(done)),
+            Ok(applied) => transaction.commit().await.map(|()| Ok(applied)),
             Err(ApplyError::Systemic(error)) => Err(error),
             // The connection is sound, and a new one would cost more than the next try.
-            Err(refused) => transaction.rollback().await.map(|()| Err(refused)),
+            Err(error) => transaction.rollback().await.map(|()| Err(error)),
         }
     }
 
-    async fn apply(&mut self, conn: &mut PgConnection) -> Result<Done, ApplyError> {
+    async fn apply(&mut self, conn: &mut PgConnection) -> Result<Applied, ApplyError> {
         let Self { worker, messages, patience, budget, assumed, .. } = *self;
         let loaded = run::load(worker, conn, messages, assumed).await?;
         let mut result = run::run_all(worker, loaded, messages)?;
@@ -183,17 +200,11 @@ impl Try<'_> {
             self.lanes = locked::lanes(worker, &result, messages.accepted);
         }
         let measures = Measures::of(&result, messages);
-        let refused = refused(worker, &result);
         let written = write(worker, conn, &mut result, assumed).await?;
         let is_patient = patience.awaits_dead_letters();
         let dead_letters = write_dead_letters(worker, conn, result, messages, budget, is_patient).await?;
-        Ok(Done { written, dead_letters, measures, refused })
+        Ok(Applied { written, dead_letters, measures })
     }
-}
-
-fn refused(worker: &UpsertWorker, result: &BatchResult<'_>) -> HashMap<[u8; 32], Reason> {
-    let dead = result.dead.iter().filter(|_| worker.traces.is_on());
-    dead.map(|dead| (dead.meaning, dead.reason)).collect()
 }
 
 /// Logs one line for each reason, so a flood of bad messages is not a flood of lines.
@@ -214,27 +225,7 @@ fn log_dead_letters(component: &str, dead: &[Reason], left_out: usize) {
     }
 }
 
-/// The rows that a transaction wrote, as far as its caller needs them.
-struct Written {
-    /// To be published by this process.
-    events: Vec<InMemory<EventBatch>>,
-    /// To be sent by this process.
-    requests: Vec<InMemory<RequestBatch>>,
-    /// Endpoints that have a row now.
-    endpoints: Vec<Key>,
-}
-
-/// The dead letters of a transaction.
-struct DeadLetters {
-    /// The reasons of those that it opened.
-    opened: Vec<Reason>,
-    /// How many messages have one that is locked.
-    left_out: usize,
-    /// How many messages lost their contents because they could not be searched for erased people.
-    unsearched: usize,
-}
-
-/// Rows that others may wait for come first and last: endpoints that are not known yet, and deliveries that wait at them.
+/// Endpoints that are not known yet come first and waiting deliveries last: others may wait for these rows.
 async fn write(
     worker: &UpsertWorker,
     conn: &mut PgConnection,
@@ -282,6 +273,8 @@ async fn write_dead_letters(
     is_patient: bool,
 ) -> Result<DeadLetters, ApplyError> {
     let BatchResult { mut dead, resolved, .. } = result;
+    let traced = dead.iter().filter(|_| worker.traces.is_on());
+    let reasons = traced.map(|dead| (dead.meaning, dead.reason)).collect();
     let recognition = Recognition {
         pepper: worker.settings.contacts.suppression_pepper.expose_secret(),
         regions: &worker.rules.regions,
@@ -305,7 +298,7 @@ async fn write_dead_letters(
     dead_letters::insert(conn, &dead).await?;
     dead_letters::resolve(conn, &resolved).await?;
     let opened = dead.iter().map(|dead| dead.reason).collect();
-    Ok(DeadLetters { opened, left_out: left_out.len(), unsearched })
+    Ok(DeadLetters { opened, left_out: left_out.len(), unsearched, reasons })
 }
 
 /// Inserts contacts, ledger and effects, merges contacts, and records conflicts. Returns the state of `lanes`.
