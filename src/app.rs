@@ -178,21 +178,7 @@ impl App {
             if is_stopped {
                 return Ok(());
             }
-            let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
-            let maintenance = Maintenance { settings, database, health: self.health.clone() };
-            tasks.spawn(component::MAINTENANCE, maintenance.run(self.stop.clone()));
-            // The relay ends when the last worker has dropped its sender.
-            let event_batches = self.start_relay(tasks, presence.clone());
-            let room = Room::new(REQUESTS_IN_MEMORY);
-            room.watch(&self.metrics, metrics::Room::Requests);
-            let (sender, request_batches) = BatchSender::new(room);
-            if has(Role::Upsert) {
-                let sender = has(Role::Webhook).then_some(sender);
-                self.start_upsert(tasks, &event_batches, sender.as_ref(), &presence);
-            }
-            if has(Role::Webhook) {
-                self.start_webhook(tasks, request_batches, event_batches, presence)?;
-            }
+            self.start_workers(tasks, presence)?;
         }
         if has(Role::DeadLetter) {
             let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
@@ -208,6 +194,27 @@ impl App {
             let (health, traces) = (self.health.clone(), self.traces.clone());
             let operations = Operations { settings, database, health, traces };
             tasks.spawn(component::OPERATIONS, operations.run(self.stop.clone()));
+        }
+        Ok(())
+    }
+
+    /// Starts the workers, and what they share.
+    fn start_workers(&self, tasks: &mut Tasks, presence: Presence) -> anyhow::Result<()> {
+        let has = |role| self.roles.contains(&role);
+        let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
+        let maintenance = Maintenance { settings, database, health: self.health.clone() };
+        tasks.spawn(component::MAINTENANCE, maintenance.run(self.stop.clone()));
+        // The relay ends when the last worker has dropped its sender.
+        let event_batches = self.start_relay(tasks, presence.clone());
+        let room = Room::new(REQUESTS_IN_MEMORY);
+        room.watch(&self.metrics, metrics::Room::Requests);
+        let (sender, request_batches) = BatchSender::new(room);
+        if has(Role::Upsert) {
+            let sender = has(Role::Webhook).then_some(sender);
+            self.start_upsert(tasks, &event_batches, sender.as_ref(), &presence);
+        }
+        if has(Role::Webhook) {
+            self.start_webhook(tasks, request_batches, event_batches, presence)?;
         }
         Ok(())
     }
