@@ -174,21 +174,16 @@ impl App {
         }
         if let Some(presence) = presence {
             // The first event is already judged by the database's clock.
-            let is_stopped = self.stop.run_until_cancelled(presence.registered()).await.is_none();
-            if is_stopped {
+            if self.stop.run_until_cancelled(presence.registered()).await.is_none() {
                 return Ok(());
             }
             self.start_workers(tasks, presence)?;
         }
         if has(Role::DeadLetter) {
             let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
-            let collector = DeadLetterCollector {
-                settings,
-                database,
-                health: self.health.clone(),
-                metrics: Arc::clone(&self.metrics),
-                traces: self.traces.clone(),
-            };
+            let (metrics, traces) = (Arc::clone(&self.metrics), self.traces.clone());
+            let health = self.health.clone();
+            let collector = DeadLetterCollector { settings, database, health, metrics, traces };
             tasks.spawn(component::DEAD_LETTER_COLLECTOR, collector.run(self.stop.clone()));
             let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
             let (health, traces) = (self.health.clone(), self.traces.clone());
