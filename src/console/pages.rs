@@ -69,13 +69,13 @@ pub(super) fn routes() -> Vec<Route> {
         Route::form("/endpoints/{id}/enable", Role::Operator, endpoint::enable),
         Route::form("/endpoints/{id}/test", Role::Operator, endpoint::test),
         Route::page("/contacts", Role::Viewer, contacts::show),
-        Route::ask("/contacts", Role::Viewer, contacts::search),
+        Route::form_query("/contacts", Role::Viewer, contacts::search),
         Route::page("/contacts/{id}", Role::Viewer, contact::show),
         Route::form("/contacts/{id}/unmerge", Role::Editor, contact_changes::unmerge),
         Route::form("/contacts/{id}/erase", Role::Admin, contact_changes::erase),
         Route::form("/contacts/{id}/reveal", Role::Admin, contact_changes::reveal),
         Route::page("/playground", Role::Viewer, playground::show),
-        Route::ask("/playground", Role::Viewer, playground::preview),
+        Route::form_query("/playground", Role::Viewer, playground::preview),
         Route::page("/audit", Role::Viewer, audit::list),
     ];
     routes.extend(operation::decisions());

@@ -19,8 +19,9 @@ use url::form_urlencoded;
 use super::{
     body::{self, CSRF_FIELD},
     caller::Caller,
+    idempotency,
     keyring::is_same,
-    once, origin,
+    origin,
     problem::{Kind as ProblemKind, Problem},
     shared::Shared,
     upload,
@@ -122,7 +123,11 @@ impl Route {
     }
 
     /// `POST` of a form that only reads, because its parameters must not be in a URL.
-    pub(super) fn ask<T: 'static>(path: &'static str, role: Role, handler: impl Handler<T, Shared>) -> Self {
+    pub(super) fn form_query<T: 'static>(
+        path: &'static str,
+        role: Role,
+        handler: impl Handler<T, Shared>,
+    ) -> Self {
         let info =
             RouteInfo { method: Method::POST, path, role: Some(role), kind: Kind::Read, face: Face::Page };
         Self { info, handler: on(MethodFilter::POST, handler) }
@@ -230,7 +235,7 @@ impl Gate {
                 let (changes, is_api) = (self.shared.changes.clone(), self.info.face == Face::Api);
                 let running = changes.spawn(async move {
                     if is_api {
-                        once::run(&self.shared, request, next).await
+                        idempotency::run(&self.shared, request, next).await
                     } else {
                         next.run(request).await
                     }

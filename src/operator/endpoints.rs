@@ -16,7 +16,7 @@ use super::{
     audit::{self, Actor},
     ids,
     lane::LaneState,
-    wake_up::wake,
+    wake_worker::wake,
 };
 use crate::{
     domain::event::Key,

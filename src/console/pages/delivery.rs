@@ -26,7 +26,7 @@ use crate::{
     operator::{
         deliveries::{self, Delivery, State as DeliveryState},
         endpoints::shortened,
-        wake_up::wake,
+        wake_worker::wake,
     },
 };
 

@@ -1,4 +1,4 @@
-//! The listing of operations on many dead letters.
+//! The listing of operations on many dead letters or deliveries.
 
 use askama::Template;
 use axum::{extract::State, response::Response};
