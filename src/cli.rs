@@ -76,7 +76,7 @@ enum Command {
     /// Find, unmerge and erase contacts
     #[command(subcommand)]
     Contact(contact::Command),
-    /// Inspect webhook deliveries and their attempts, and resend them
+    /// Inspect webhook deliveries and their attempts, resend them, and discard those that wait
     #[command(subcommand)]
     Delivery(delivery::Command),
     /// Inspect, pause and test the endpoints that receive webhooks
@@ -85,7 +85,7 @@ enum Command {
     /// Inspect, replay, edit and discard messages that could not be processed
     #[command(subcommand)]
     DeadLetter(dead_letter::Command),
-    /// Watch, pause, resume and cancel operations on many dead letters
+    /// Watch, pause, resume and cancel operations on many dead letters or deliveries
     #[command(subcommand)]
     Operation(operation::Command),
     /// See what operators changed

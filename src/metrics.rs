@@ -320,13 +320,13 @@ impl Metrics {
             operations: all.gauges(
                 About::database(
                     "operations",
-                    "Replays, discards and restores of many dead letters that have not ended; 1,000 are counted at most",
+                    "Operations on dead letters or deliveries that have not ended; 1,000 are counted at most",
                 ),
             ),
             operation_items: all.gauges(
                 About::database(
                     "operation_items_waiting",
-                    "Dead letters of those operations that have no outcome yet",
+                    "Dead letters or deliveries of those operations that have no outcome yet",
                 ),
             ),
             sampled_at: all.gauges(

@@ -177,7 +177,13 @@ impl<S: Select> Bulk<S> {
 mod tests {
     use clap::Parser;
 
-    use super::{super::dead_letter::select::DeadLetters, super::delivery::select::Filters, *};
+    use super::{
+        super::{
+            dead_letter::select::DeadLetters,
+            delivery::{Waiting, select::Filters},
+        },
+        *,
+    };
 
     #[derive(Debug, Parser)]
     struct Command<S: Select> {
@@ -231,6 +237,23 @@ mod tests {
             (&["--since", "yesterday"], None),
         ] {
             assert_eq!(checked::<Filters>(arguments), fine, "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn deliveries_that_wait_are_never_all_selected_by_accident() {
+        for (arguments, fine) in [
+            (&[][..], false),
+            (&["--limit", "5"], false),
+            (&["--company", "acme"], true),
+            (&["--endpoint", "https://hooks.example/gone", "--since", "1h"], true),
+            (&["--state", "pending"], true),
+            (&["--state", "dead"], false),
+            (&["--state", "pending", "--state", "dead", "--company", "acme"], false),
+            (&["0193f5a0", "--company", "acme"], true),
+            (&["0193f5a0", "--state", "pending"], false),
+        ] {
+            assert_eq!(checked::<Waiting>(arguments), Some(fine), "{arguments:?}");
         }
     }
 }

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     operator::{
         operations::{
-            self, ItemFilter, ItemResult, ItemState, Operation, Options, State,
+            self, Changes, ItemFilter, ItemResult, ItemState, Operation, Rate, State,
             executor::{Executor, Step, WorkError},
         },
         paging::Cursor,
@@ -105,7 +105,7 @@ pub(super) struct Run {
     /// Maximum per second, instead of the planned rate
     #[arg(long, value_name = "N")]
     rate: Option<NonZeroU32>,
-    /// Do 1, then 10, then 100 before all others, and pause if most of them fail again
+    /// Do 1, then 10, then 100 before all others, and pause if most of them fail again, even if that was not planned
     #[arg(long)]
     canary: bool,
 }
@@ -125,8 +125,8 @@ pub(super) async fn run(command: Command, database: &Database, settings: &Settin
         Command::Show(args) => show(database, &args).await,
         Command::Run(Run { of, rate, canary }) => {
             let id = operations::resolve(database, &of.id).await?.id;
-            let options = (rate.is_some() || canary).then_some(Options { rate, canary });
-            let running = operations::run(database, &of.who.actor()?, id, options).await?;
+            let changes = Changes { rate: rate.map(Rate::PerSecond), canary: canary.then_some(true) };
+            let running = operations::run(database, &of.who.actor()?, id, changes).await?;
             until_end(database, &of, settings, running).await
         }
         Command::Pause(args) => {
@@ -139,6 +139,7 @@ pub(super) async fn run(command: Command, database: &Database, settings: &Settin
         }
         Command::Resume(Resume { of, rate }) => {
             let id = operations::resolve(database, &of.id).await?.id;
+            let rate = rate.map(Rate::PerSecond);
             let resumed = operations::resume(database, &of.who.actor()?, id, rate).await?;
             until_end(database, &of, settings, resumed).await
         }
@@ -274,6 +275,7 @@ fn print(output: Output, operation: &Operation) -> anyhow::Result<Exit> {
             ("skipped", operation.skipped.to_string()),
             ("failed", operation.failed.to_string()),
             ("rate", operation.rate.map(|rate| format!("{rate}/s")).unwrap_or_default()),
+            ("canary", operation.canary.map(|items| format!("judged after {items}")).unwrap_or_default()),
             ("operator", operation.operator.clone()),
             ("reason", operation.reason.clone().unwrap_or_default()),
             ("created", moment(operation.created_at)),

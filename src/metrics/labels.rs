@@ -187,7 +187,7 @@ labels! {
         ConsoleChanges,
     }
 
-    /// An operation on many dead letters that has not ended.
+    /// An operation on many dead letters or deliveries that has not ended.
     Running = "state" {
         /// It was started.
         Running,

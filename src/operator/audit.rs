@@ -29,8 +29,12 @@ pub const DEAD_LETTER_IMPORT: &str = "dead_letter.import";
 pub const DEAD_LETTER_REVEAL: &str = "dead_letter.reveal";
 /// The note on a group of dead letters was written.
 pub const DEAD_LETTER_NOTE: &str = "dead_letter.note";
+/// A dead letter whose replay was canceled before it was sent is open again.
+pub const DEAD_LETTER_REOPEN: &str = "dead_letter.reopen";
 /// A delivery was made due again.
 pub const DELIVERY_RESEND: &str = "delivery.resend";
+/// A delivery that waited was discarded.
+pub const DELIVERY_DISCARD: &str = "delivery.discard";
 /// The request of a delivery was shown with identity documents.
 pub const DELIVERY_REVEAL: &str = "delivery.reveal";
 /// An endpoint was paused.
@@ -48,7 +52,7 @@ pub const CONTACT_ERASE: &str = "contact.erase";
 /// The identity of a contact was shown.
 pub const CONTACT_REVEAL: &str = "contact.reveal";
 
-/// An operation on many dead letters was planned.
+/// An operation on many dead letters or deliveries was planned.
 pub const OPERATION_PLAN: &str = "operation.plan";
 /// A planned operation was started.
 pub const OPERATION_RUN: &str = "operation.run";
@@ -60,7 +64,7 @@ pub const OPERATION_RESUME: &str = "operation.resume";
 pub const OPERATION_CANCEL: &str = "operation.cancel";
 
 /// All actions.
-pub const ACTIONS: [&str; 22] = [
+pub const ACTIONS: [&str; 24] = [
     DEAD_LETTER_REPLAY,
     DEAD_LETTER_DISCARD,
     DEAD_LETTER_RESTORE,
@@ -69,7 +73,9 @@ pub const ACTIONS: [&str; 22] = [
     DEAD_LETTER_IMPORT,
     DEAD_LETTER_REVEAL,
     DEAD_LETTER_NOTE,
+    DEAD_LETTER_REOPEN,
     DELIVERY_RESEND,
+    DELIVERY_DISCARD,
     DELIVERY_REVEAL,
     ENDPOINT_PAUSE,
     ENDPOINT_RESUME,

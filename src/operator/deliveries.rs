@@ -1,8 +1,9 @@
-//! Lists, shows and resends webhook deliveries.
+//! Lists, shows, resends and discards webhook deliveries.
 //!
 //! Postgres owns the retry clock, so a resend makes the delivery's row due, with the same id and bytes. Requests that
 //! leave this module have no secrets in their headers.
 
+mod discard;
 mod page;
 pub mod request;
 mod resend;
@@ -21,6 +22,8 @@ use super::{
     lane::Waits,
     selection::{moment, narrowed},
 };
+pub(super) use discard::discard_window;
+pub(super) use page::waiting;
 pub use page::{Found, page};
 pub use resend::{Refusal, Resent, resend};
 pub(super) use resend::{resend_window, without_row};
@@ -115,15 +118,6 @@ pub struct Delivery {
     pub members: Vec<uuid::Uuid>,
     /// Every attempt, oldest first.
     pub attempts: Vec<Attempt>,
-}
-
-/// The deliveries that match, newest first; those that wait for their first attempt as far as they could be searched.
-///
-/// # Errors
-/// When the database fails.
-pub async fn list(database: &Database, filter: &Filter) -> Result<Searched<Listed>, sqlx::Error> {
-    let Searched { found, is_complete } = database.unit(async |conn| store::list(conn, filter).await).await?;
-    Ok(Searched { found: found.into_iter().map(Listed::new).collect(), is_complete })
 }
 
 /// The lines of a listing for `keys`.

@@ -6,9 +6,9 @@
 
 mod canary;
 mod choice;
+mod delivery;
 pub mod executor;
 mod replay;
-mod resend;
 
 use std::{num::NonZeroU32, pin::Pin};
 
@@ -41,7 +41,7 @@ const FIRST_CANARY: i32 = 1;
 pub enum Chosen {
     /// Dead letters, to be replayed, discarded or restored.
     DeadLetters(Selection<dead_letters::Filter>),
-    /// Deliveries, to be resent.
+    /// Deliveries, to be resent, or to be discarded if they wait.
     Deliveries(Selection<deliveries::Filter>),
 }
 
@@ -66,11 +66,48 @@ pub struct Options {
 
 impl Options {
     fn rate(self) -> Option<i32> {
-        self.rate.map(|rate| i32::try_from(rate.get()).unwrap_or(i32::MAX))
+        self.rate.map(stored)
     }
 
     fn canary(self, action: Action) -> Option<i32> {
-        (self.canary && action.may_fail()).then_some(FIRST_CANARY)
+        first_canary(self.canary, action)
+    }
+}
+
+fn stored(rate: NonZeroU32) -> i32 {
+    i32::try_from(rate.get()).unwrap_or(i32::MAX)
+}
+
+fn first_canary(is_wanted: bool, action: Action) -> Option<i32> {
+    (is_wanted && action.may_fail()).then_some(FIRST_CANARY)
+}
+
+/// How an operation runs from now on. What is `None` stays as it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Changes {
+    /// Its maximum of items per second.
+    pub rate: Option<Rate>,
+    /// Whether it has a canary. Only before its first item.
+    pub canary: Option<bool>,
+}
+
+/// A maximum of items per second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rate {
+    /// As many as possible.
+    Unlimited,
+    /// At most so many.
+    PerSecond(NonZeroU32),
+}
+
+impl Changes {
+    /// The rate of an operation that has this one.
+    fn rate(self, now: Option<i32>) -> Option<i32> {
+        match self.rate {
+            None => now,
+            Some(Rate::Unlimited) => None,
+            Some(Rate::PerSecond(rate)) => Some(stored(rate)),
+        }
     }
 }
 
@@ -115,12 +152,13 @@ pub async fn plan(
     options: Options,
 ) -> Result<Operation, sqlx::Error> {
     let (id, shown) = (Uuid::now_v7(), chosen.shown());
+    let (rate, canary) = (options.rate(), options.canary(action));
     let new = New {
         id,
         action,
         selection: &shown,
-        rate: options.rate(),
-        canary: options.canary(action),
+        rate,
+        canary,
         operator: &actor.name,
         via: actor.via.name(),
         reason: actor.reason.as_deref(),
@@ -129,28 +167,23 @@ pub async fn plan(
     let total = choice::add(database, id, chosen).await?;
     let end = async |conn: &mut PgConnection| {
         store::planned(conn, id, total).await?;
-        record(
-            conn,
-            actor,
-            audit::OPERATION_PLAN,
-            id,
-            None,
-            &json!({ "action": action.name(), "total": total }),
-        )
-        .await?;
+        // The operation leaves some day, its record does not.
+        let planned = json!({
+            "action": action.name(), "total": total, "rate": rate, "canary": canary, "selection": shown,
+        });
+        record(conn, actor, audit::OPERATION_PLAN, id, None, planned).await?;
         store::get(conn, id).await?.ok_or(sqlx::Error::RowNotFound)
     };
     database.transact(|_| true, end).await
 }
 
-/// A change to an operation: [`run`], [`pause`], [`resume`] or [`cancel`], and its options.
-pub type Decide = for<'a> fn(&'a Database, &'a Actor, Uuid, Option<Options>) -> Decided<'a>;
+/// A change to an operation: [`run`], [`pause`], [`resume`] or [`cancel`], and how it runs from then on.
+pub type Decide = for<'a> fn(&'a Database, &'a Actor, Uuid, Changes) -> Decided<'a>;
 
 /// What it leads to.
 pub type Decided<'a> = Pin<Box<dyn Future<Output = Result<Operation, ChangeError>> + 'a>>;
 
-/// Starts a planned operation, with other options than it was planned with if given. A running process takes it up within
-/// seconds.
+/// Starts a planned operation, as it was planned but for `changes`. A running process takes it up within seconds.
 ///
 /// # Errors
 /// When it was started before, is unknown, or the database fails.
@@ -158,13 +191,13 @@ pub async fn run(
     database: &Database,
     actor: &Actor,
     id: Uuid,
-    options: Option<Options>,
+    changes: Changes,
 ) -> Result<Operation, ChangeError> {
     let begin = async |conn: &mut PgConnection, planned: &Operation| {
-        let canary = planned.action.parse().ok().map(|action| options.map(|options| options.canary(action)));
+        let canary = changes.canary.zip(planned.action.parse::<Action>().ok());
         let terms = store::Terms {
-            rate: options.map_or(planned.rate, Options::rate),
-            canary: canary.flatten().unwrap_or(planned.canary),
+            rate: changes.rate(planned.rate),
+            canary: canary.map_or(planned.canary, |(is_wanted, action)| first_canary(is_wanted, action)),
             operator: &actor.name,
             via: actor.via.name(),
             reason: actor.reason.as_deref().or(planned.reason.as_deref()),
@@ -191,12 +224,14 @@ pub async fn resume(
     database: &Database,
     actor: &Actor,
     id: Uuid,
-    rate: Option<NonZeroU32>,
+    rate: Option<Rate>,
 ) -> Result<Operation, ChangeError> {
     let begin = async |conn: &mut PgConnection, paused: &Operation| {
-        let Some(rate) = rate else { return Ok(()) };
+        if rate.is_none() {
+            return Ok(());
+        }
         let terms = store::Terms {
-            rate: Options { rate: Some(rate), canary: false }.rate(),
+            rate: Changes { rate, canary: None }.rate(paused.rate),
             canary: paused.canary,
             operator: &actor.name,
             via: actor.via.name(),
@@ -221,7 +256,7 @@ pub async fn cancel(database: &Database, actor: &Actor, id: Uuid) -> Result<Oper
         (audit::OPERATION_CANCEL, "cancel"),
         &open,
         State::Canceled,
-        async |conn, operation| reopen_started(conn, operation).await,
+        async |conn, operation| reopen_started(conn, actor, operation).await,
     )
     .await
 }
@@ -248,9 +283,10 @@ async fn change(
             return Ok(Some((operation, false)));
         }
         also(conn, &operation).await?;
-        record(conn, actor, action, id, Some(&json!({ "state": was })), &json!({ "state": to.name() }))
-            .await?;
-        Ok(store::get(conn, id).await?.map(|operation| (operation, true)))
+        let Some(changed) = store::get(conn, id).await? else { return Ok(None) };
+        let before = terms(&was, &operation);
+        record(conn, actor, action, id, Some(before), terms(&changed.state, &changed)).await?;
+        Ok(Some((changed, true)))
     };
     match database.transact(|_| true, change).await? {
         Some((operation, true)) => Ok(operation),
@@ -263,11 +299,21 @@ async fn change(
     }
 }
 
+/// What the record of a change says of an operation in this state.
+fn terms(state: &str, operation: &Operation) -> Value {
+    json!({ "state": state, "rate": operation.rate, "canary": operation.canary })
+}
+
 /// Nobody publishes what is left of a canceled operation.
-async fn reopen_started(conn: &mut PgConnection, operation: &Operation) -> Result<(), sqlx::Error> {
+async fn reopen_started(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    operation: &Operation,
+) -> Result<(), sqlx::Error> {
     let left = operation.total - operation.done - operation.skipped - operation.failed;
     let window = i64::try_from(executor::WINDOW).unwrap_or(i64::MAX);
-    store::reopen_started(conn, operation.id, left, window).await
+    let reopened = store::reopen_started(conn, operation.id, left, window).await?;
+    dead_letters::record_reopened(conn, actor, &reopened).await
 }
 
 async fn record(
@@ -275,16 +321,10 @@ async fn record(
     actor: &Actor,
     action: &'static str,
     id: Uuid,
-    before: Option<&Value>,
-    after: &Value,
+    before: Option<Value>,
+    after: Value,
 ) -> Result<(), sqlx::Error> {
-    let change = Change {
-        action,
-        company: "",
-        object: id.to_string(),
-        before: before.cloned(),
-        after: Some(after.clone()),
-    };
+    let change = Change { action, company: "", object: id.to_string(), before, after: Some(after) };
     audit::record(conn, actor, &change).await
 }
 

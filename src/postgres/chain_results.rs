@@ -11,13 +11,14 @@ use tracing::error;
 use uuid::Uuid;
 
 use super::{
+    clock,
     columns::{column, key_columns},
     deliveries::RowKey,
 };
 use crate::domain::{
     chain::{
         completed::{AwaitedChain, WebhookEnd, WebhookResult},
-        outgoing::ReplyTo,
+        outgoing::{OutgoingEvent, Publisher, ReplyTo},
     },
     event::CompanyId,
     trace_context::TraceContext,
@@ -25,11 +26,10 @@ use crate::domain::{
 };
 
 /// A chain whose last webhook has ended, with the results of its webhooks by step.
-pub struct EndedChain {
-    /// The chain.
-    pub chain: AwaitedChain,
+struct EndedChain {
+    chain: AwaitedChain,
     /// The step and the result of each webhook.
-    pub results: Vec<(u16, WebhookResult)>,
+    results: Vec<(u16, WebhookResult)>,
 }
 
 /// Inserts chains, in the transaction that inserts their deliveries.
@@ -64,12 +64,27 @@ pub async fn insert(conn: &mut PgConnection, chains: &[AwaitedChain]) -> Result<
     Ok(())
 }
 
-/// Counts down the chains of `awaited` deliveries that this transaction has ended, and removes those chains whose
-/// last webhook has ended. A delivery counts once, however often it ends.
+/// Counts down the chains of deliveries that this transaction has ended, and returns the results of those chains whose last
+/// webhook has ended, to be inserted in the same transaction. `source` is the CloudEvents `source` of the results.
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.
-pub async fn count_down(conn: &mut PgConnection, ended: &[RowKey]) -> Result<Vec<EndedChain>, sqlx::Error> {
+pub async fn complete(
+    conn: &mut PgConnection,
+    ended: &[RowKey],
+    source: &str,
+) -> Result<Vec<OutgoingEvent>, sqlx::Error> {
+    let chains = count_down(conn, ended).await?;
+    if chains.is_empty() {
+        return Ok(Vec::new());
+    }
+    let publisher = Publisher { source, include_identity: false, now: clock::now(conn).await? };
+    Ok(chains.iter().map(|ended| ended.chain.completed(&publisher, &ended.results)).collect())
+}
+
+/// Counts down the chains of `awaited` deliveries, and removes those chains whose last webhook has ended. A delivery counts
+/// once, however often it ends.
+async fn count_down(conn: &mut PgConnection, ended: &[RowKey]) -> Result<Vec<EndedChain>, sqlx::Error> {
     if ended.is_empty() {
         return Ok(Vec::new());
     }

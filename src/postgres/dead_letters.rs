@@ -35,7 +35,7 @@ pub use read::{DeadLetter, Summary, get, get_all, keys, matching, summaries};
 pub use search::list;
 pub use settle::{
     Replayable, Settled, begin_replay, begin_replay_of_deliveries, delete_settled, deliveries_in, discard,
-    end_replay, reopen, resolve_deliveries, restore,
+    discard_with_deliveries, end_replay, reopen, resolve_deliveries, restore,
 };
 
 use super::{columns::column, ledger::EventKey};

@@ -30,6 +30,8 @@ pub enum Action {
     Restore,
     /// Makes a delivery due again.
     Resend,
+    /// Discards a delivery that waits.
+    DiscardDeliveries,
 }
 
 /// What the items of an operation are.
@@ -53,7 +55,7 @@ impl Action {
     pub const fn object(self) -> Object {
         match self {
             Self::Replay | Self::Discard | Self::Restore => Object::DeadLetter,
-            Self::Resend => Object::Delivery,
+            Self::Resend | Self::DiscardDeliveries => Object::Delivery,
         }
     }
 
@@ -69,7 +71,7 @@ impl Action {
         match self {
             Self::Replay | Self::Discard => &Letter::UNSETTLED,
             Self::Restore => &[Letter::Discarded],
-            Self::Resend => &[],
+            Self::Resend | Self::DiscardDeliveries => &[],
         }
     }
 }

@@ -4,6 +4,7 @@ mod access;
 mod bad_input;
 mod browser;
 mod described;
+mod discards;
 mod documents;
 mod guarded;
 mod once;
@@ -64,6 +65,7 @@ fn least_body(schema: &str) -> Value {
         "NewOperation" => json!({ "action": "replay", "filter": { "company": "nobody" } }),
         "NewExport" => json!({ "filter": { "company": "nobody" } }),
         "NewResend" => json!({ "filter": { "company": "nobody", "state": ["dead"] } }),
+        "NewDiscard" => json!({ "filter": { "company": "nobody" } }),
         "NewEvent" => json!({ "body": {} }),
         "EndpointTest" => json!({ "endpoint": *ID }),
         "ContactSearch" => json!({ "company": "acme", "email": "nobody@x.example" }),

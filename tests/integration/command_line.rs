@@ -3,6 +3,7 @@
 mod backlog;
 mod contacts;
 mod deliveries;
+mod discards;
 mod endpoints;
 mod exits;
 mod inputs;

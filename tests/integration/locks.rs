@@ -53,6 +53,8 @@ async fn commands_wait_for_pending_deliveries_before_they_lock_anything_later(ap
     for command in [
         &["dead-letter", "replay", "--all", "--yes"][..],
         &["delivery", "resend", "--state", "pending", "--yes"],
+        &["delivery", "discard", "--state", "pending", "--yes"],
+        &["delivery", "resend", "--state", "discarded", "--yes"],
         &[&["dead-letter", "discard", "--all"], &operator[..]].concat(),
         &["delivery", "resend", "--state", "discarded", "--yes"],
         &[&["contact", "erase", "--company", "acme", &contact], &operator[..]].concat(),

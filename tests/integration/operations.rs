@@ -235,8 +235,13 @@ async fn cancel_reopens_what_was_marked_and_not_published(app: &TestApp) {
         sqlx::query(statement).execute(&app.pool).await.unwrap();
     }
     let running = operation(app).await;
-    app.json(&["operation", "cancel", id(&running)]).await;
+    app.json(&["operation", "cancel", id(&running), "--operator", "grace"]).await;
     assert_eq!(app.rows("dead_letters WHERE state = 'open'").await, 2);
+    let reopened =
+        "audit_log WHERE action = 'dead_letter.reopen' AND company_id = 'acme' AND operator = 'grace'
+        AND before = '{\"state\": \"replaying\"}' AND after = '{\"state\": \"open\"}'
+        AND object IN (SELECT dead_letter_id::text FROM dead_letters)";
+    assert_eq!(app.rows(reopened).await, 2);
 }
 
 #[apply(test)]

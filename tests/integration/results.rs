@@ -1,6 +1,7 @@
 //! `trigger.completed` at the end of a chain, on the exchange and on the queue in `reply_to`.
 
 mod asked;
+mod discarded;
 mod once;
 mod stuck;
 

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     operator::{
-        operations::{self, Action, Options, State},
+        operations::{self, Action, Changes, Options, State},
         paging::{Cursor, MAX_PAGE},
         selection::Selection,
     },
@@ -63,7 +63,7 @@ impl<S: Select> Bulk<S> {
             operations::cancel(database, &actor, planned.id).await?;
             return Err(declined);
         }
-        let running = operations::run(database, &actor, planned.id, None).await?;
+        let running = operations::run(database, &actor, planned.id, Changes::default()).await?;
         let worked = operation::work(database, settings, executor, (&running, verb.name)).await;
         let operation = operations::get(database, running.id).await?.unwrap_or(running);
         S::report(database, self.output, verb, Some(&operation)).await?;

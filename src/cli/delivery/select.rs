@@ -1,4 +1,4 @@
-//! Which deliveries: the filters of `list` and `resend`.
+//! Which deliveries: the filters of `list`, `resend` and `discard`.
 
 use clap::Args;
 use uuid::Uuid;
@@ -10,7 +10,7 @@ use super::{
         output::Output,
         value::{Since, variant},
     },
-    print, resent,
+    outcome, print,
 };
 use crate::{
     domain::event::Key,
@@ -57,6 +57,22 @@ impl Filters {
     /// Pending deliveries have their own index; all others are found by time.
     fn since(&self) -> Option<Since> {
         self.since.or_else(|| (self.state != [State::Pending]).then_some(Since::DAY))
+    }
+
+    /// Whether a filter narrows; `--limit` alone chooses nothing.
+    pub(super) fn narrows(&self) -> bool {
+        let without_limit = Self { limit: None, ..self.clone() };
+        self.company.is_some() || without_limit.excludes_ids()
+    }
+
+    /// Whether it selects deliveries that are not pending.
+    pub(super) fn has_other_states(&self) -> bool {
+        self.state.iter().any(|state| *state != State::Pending)
+    }
+
+    /// The same filters of pending deliveries.
+    pub(super) fn of_pending(&self) -> Self {
+        Self { state: vec![State::Pending], ..self.clone() }
     }
 }
 
@@ -143,10 +159,10 @@ impl Select for Filters {
     async fn report(
         database: &Database,
         output: Output,
-        _verb: Verb,
+        verb: Verb,
         operation: Option<&Operation>,
     ) -> anyhow::Result<()> {
-        resent::report(database, output, operation).await
+        outcome::report(database, output, verb, operation).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! Webhook deliveries: list, get, resend. `operations` resends many.
+//! Webhook deliveries: list, get, resend. `operations` resends and discards many.
 
 use axum::{
     extract::State,
@@ -14,7 +14,7 @@ use crate::{
     console::{
         body::{Json, Params},
         caller::Caller,
-        once::Personal,
+        idempotency::Personal,
         problem::{Kind, Problem},
         reply::Reply,
         route::Route,
@@ -28,7 +28,7 @@ use crate::{
         paging::Cursor,
         selection::Selection,
         views,
-        wake_up::wake,
+        wake_worker::wake,
     },
     postgres::Database,
     settings::Role,
@@ -80,6 +80,15 @@ pub(super) struct Given {
 }
 
 impl Given {
+    /// The same filters of pending deliveries, the only ones that can be discarded.
+    pub(super) fn of_pending(self) -> Result<Self, Problem> {
+        let pending = DeliveryState::Pending.name();
+        if self.state.iter().flatten().any(|state| state != pending) {
+            return Err(Problem::invalid("filter", "only `pending` deliveries can be discarded"));
+        }
+        Ok(Self { state: Some(vec![pending.to_owned()]), ..self })
+    }
+
     /// The filter, from a place on. Without `since`, it goes back a day, but includes pending deliveries of any age.
     pub(super) async fn filter(self, database: &Database, from: Option<Cursor>) -> Result<Filter, Problem> {
         let states = self.state.unwrap_or_default();

@@ -25,7 +25,8 @@ use crate::{
     operator::{
         audit::Actor,
         operations::{
-            self, Action, ChangeError, Chosen, ItemFilter, ItemResult, ItemState, Object, Operation, Options,
+            self, Action, ChangeError, Changes, Chosen, ItemFilter, ItemResult, ItemState, Object, Operation,
+            Options, Rate,
         },
         selection::Selection,
     },
@@ -40,14 +41,15 @@ pub(super) fn routes() -> Vec<Route> {
         Route::read("/api/v1/operations/{id}", Role::Viewer, get),
         Route::read("/api/v1/operations/{id}/items", Role::Viewer, items),
         Route::change("/api/v1/deliveries/resend/plan", Role::Operator, plan_resend),
-        decision::<Run>("/api/v1/operations/{id}/run", |database, actor, id, options| {
-            Box::pin(operations::run(database, actor, id, options))
+        Route::change("/api/v1/deliveries/discard/plan", Role::Operator, plan_discard),
+        decision::<Run>("/api/v1/operations/{id}/run", |database, actor, id, changes| {
+            Box::pin(operations::run(database, actor, id, changes))
         }),
         decision::<Because>("/api/v1/operations/{id}/pause", |database, actor, id, _| {
             Box::pin(operations::pause(database, actor, id))
         }),
-        decision::<Resume>("/api/v1/operations/{id}/resume", |database, actor, id, options| {
-            Box::pin(operations::resume(database, actor, id, options.and_then(|options| options.rate)))
+        decision::<Resume>("/api/v1/operations/{id}/resume", |database, actor, id, changes| {
+            Box::pin(operations::resume(database, actor, id, changes.rate))
         }),
         decision::<Because>("/api/v1/operations/{id}/cancel", |database, actor, id, _| {
             Box::pin(operations::cancel(database, actor, id))
@@ -115,11 +117,13 @@ async fn plan(
     let actor = caller.because(new.reason.as_deref())?;
     let action = input::named::<Action>("action", &new.action)?;
     if action.object() != Object::DeadLetter {
-        return Err(Problem::invalid("action", "plan it with `POST /api/v1/deliveries/resend/plan`"));
+        let why =
+            "plan it with `POST /api/v1/deliveries/resend/plan` or `POST /api/v1/deliveries/discard/plan`";
+        return Err(Problem::invalid("action", why));
     }
     let options = options(new.rate, new.canary)?;
     if new.canary && !action.may_fail() {
-        return Err(Problem::invalid("canary", "only a replay has a canary"));
+        return Err(Problem::invalid("canary", "a discard or restore has no canary"));
     }
     let filter = new.filter.map(|given| given.filter(action.default_states())).transpose()?;
     let selection = selection("deadLetters", new.dead_letters, filter)?;
@@ -166,6 +170,37 @@ async fn plan_resend(
     .await
 }
 
+/// Which deliveries to discard.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewDiscard {
+    deliveries: Option<Vec<NewKey>>,
+    filter: Option<deliveries::Given>,
+    #[serde(default, deserialize_with = "input::whole")]
+    rate: Option<u32>,
+    reason: Option<String>,
+}
+
+async fn plan_discard(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Json(new): Json<NewDiscard>,
+) -> Result<(StatusCode, Reply), Problem> {
+    let actor = caller.because(new.reason.as_deref())?;
+    let options = options(new.rate, false)?;
+    let filter = match new.filter {
+        Some(given) => Some(given.of_pending()?.filter(&shared.database, None).await?),
+        None => None,
+    };
+    let selection = selection("deliveries", new.deliveries, filter)?;
+    on_one_thread(move || async move {
+        deliveries::all_exist(&shared.database, &selection).await?;
+        let chosen = Chosen::Deliveries(selection);
+        plan_one(&shared.database, &actor, Action::DiscardDeliveries, chosen, options).await
+    })
+    .await
+}
+
 async fn plan_one(
     database: &Database,
     actor: &Actor,
@@ -178,18 +213,22 @@ async fn plan_one(
 }
 
 fn options(rate: Option<u32>, canary: bool) -> Result<Options, Problem> {
-    let positive = |rate| NonZeroU32::new(rate).ok_or_else(|| Problem::invalid("rate", "expected 1 or more"));
-    Ok(Options { rate: rate.map(positive).transpose()?, canary })
+    Ok(Options { rate: positive(rate)?, canary })
 }
 
-/// The body of a decision: its reason, and the options that it changes.
+fn positive(rate: Option<u32>) -> Result<Option<NonZeroU32>, Problem> {
+    let positive = |rate| NonZeroU32::new(rate).ok_or_else(|| Problem::invalid("rate", "expected 1 or more"));
+    rate.map(positive).transpose()
+}
+
+/// The body of a decision: its reason, and what it changes of how the operation runs.
 trait Decision: DeserializeOwned + Send + 'static {
-    fn read(self) -> Result<(Option<String>, Option<Options>), Problem>;
+    fn read(self) -> Result<(Option<String>, Changes), Problem>;
 }
 
 impl Decision for Because {
-    fn read(self) -> Result<(Option<String>, Option<Options>), Problem> {
-        Ok((self.reason, None))
+    fn read(self) -> Result<(Option<String>, Changes), Problem> {
+        Ok((self.reason, Changes::default()))
     }
 }
 
@@ -204,10 +243,9 @@ struct Run {
 }
 
 impl Decision for Run {
-    fn read(self) -> Result<(Option<String>, Option<Options>), Problem> {
-        let is_changed = self.rate.is_some() || self.canary.is_some();
-        let options = options(self.rate, self.canary.unwrap_or_default())?;
-        Ok((self.reason, is_changed.then_some(options)))
+    fn read(self) -> Result<(Option<String>, Changes), Problem> {
+        let rate = positive(self.rate)?.map(Rate::PerSecond);
+        Ok((self.reason, Changes { rate, canary: self.canary }))
     }
 }
 
@@ -221,8 +259,9 @@ struct Resume {
 }
 
 impl Decision for Resume {
-    fn read(self) -> Result<(Option<String>, Option<Options>), Problem> {
-        Ok((self.reason, Some(options(self.rate, false)?)))
+    fn read(self) -> Result<(Option<String>, Changes), Problem> {
+        let rate = positive(self.rate)?.map(Rate::PerSecond);
+        Ok((self.reason, Changes { rate, canary: None }))
     }
 }
 
@@ -232,9 +271,9 @@ fn decision<D: Decision>(path: &'static str, decide: operations::Decide) -> Rout
                         caller: Caller,
                         InPath(id): InPath<Uuid>,
                         Json(decision): Json<D>| async move {
-        let (reason, options) = decision.read()?;
+        let (reason, changes) = decision.read()?;
         let actor = caller.because(reason.as_deref())?;
-        let decide = move || async move { Reply::of(&decide(&shared.database, &actor, id, options).await?) };
+        let decide = move || async move { Reply::of(&decide(&shared.database, &actor, id, changes).await?) };
         on_one_thread(decide).await
     };
     Route::change(path, Role::Operator, handler)

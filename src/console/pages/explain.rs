@@ -47,7 +47,9 @@ pub(super) fn endpoint(state: &str) -> &'static str {
     match state {
         "open" => "Webhooks are sent as they come.",
         "paused" => "An operator paused it: nothing is sent, and deliveries wait.",
-        "disabled" => "The receiver answered 410 Gone: nothing is sent until somebody enables it.",
+        "disabled" => {
+            "The receiver answered 410 Gone: nothing is sent until somebody enables it, and deliveries wait."
+        }
         "held" => "The receiver asked for a wait (Retry-After).",
         "breaker_open" => "It failed so often that only single probes are sent. Deliveries wait.",
         "failing" => "The last attempt failed. Deliveries are still sent.",

@@ -9,6 +9,7 @@ use axum::{
 };
 use strum::VariantArray as _;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::{
     super::{
@@ -20,7 +21,7 @@ use super::{
     },
     parts::{Badge, Id, Moment, Tone, count, object as link, printable, words},
     progress::{Progress, badge, path, selection, things, title, verb},
-    query::{Choice, Given, PAGE, choices, id},
+    query::{Choice, Given, PAGE, id},
     shell::{DONE, Done, Shell, go, render},
 };
 use crate::{
@@ -28,14 +29,15 @@ use crate::{
         audit::Actor,
         deliveries::Refusal,
         operations::{
-            self, Action, ChangeError, ItemFilter, ItemResult, Items, ListedItem, Object, Operation, Options,
-            State as Stage,
+            self, Action, ChangeError, Changes, Decided, ItemFilter, ItemResult, ItemState, Items,
+            ListedItem, Object, Operation, Rate, State as Stage,
         },
     },
+    postgres::Database,
     settings::Role,
 };
 
-const NAMES: [&str; 2] = ["outcome", "cursor"];
+const NAMES: [&str; 3] = ["outcome", "state", "cursor"];
 
 #[derive(Template)]
 #[template(path = "operation.html")]
@@ -61,8 +63,11 @@ struct Page {
     started: Option<Moment>,
     finished: Option<Moment>,
     fault: Option<String>,
+    is_narrowed: bool,
+    /// Links to the items with each outcome, and to all.
     outcomes: Vec<Choice>,
-    is_filtered: bool,
+    /// The same by the state that they have now.
+    states: Vec<Choice>,
     items: Vec<Item>,
     /// What an item is.
     object: &'static str,
@@ -76,16 +81,23 @@ struct Plan {
     verb: &'static str,
     /// The class of the button that runs it.
     class: &'static str,
+    /// The planned rate; empty without one.
+    rate: String,
+    /// Whether it can have a canary, and whether one was planned.
     has_canary: bool,
+    canary: bool,
 }
 
 impl Plan {
-    const fn new(action: Action) -> Self {
+    fn new(action: Action, planned: &Operation) -> Self {
+        let is_discard = matches!(action, Action::Discard | Action::DiscardDeliveries);
         Self {
             explanation: explanation(action),
             verb: verb(action),
-            class: if matches!(action, Action::Discard) { "danger" } else { "primary" },
+            class: if is_discard { "danger" } else { "primary" },
+            rate: planned.rate.map(|rate| rate.to_string()).unwrap_or_default(),
             has_canary: action.may_fail(),
+            canary: planned.canary.is_some(),
         }
     }
 }
@@ -156,6 +168,10 @@ const fn explanation(action: Action) -> &'static str {
             "Each is due again, with the same id and the same bytes, the oldest first. One that has ended starts a new retry \
              schedule. What was attempted since it was chosen is skipped."
         }
+        Action::DiscardDeliveries => {
+            "They end without another attempt, and so do chains whose result waits only for them. What is in flight, or was \
+             attempted since it was chosen, is skipped. What was discarded can be resent until it leaves."
+        }
     }
 }
 
@@ -172,10 +188,11 @@ pub(super) async fn show(
     let operation = operations::get(&shared.database, id).await?;
     let operation = operation.ok_or_else(|| ChangeError::Unknown(id.to_string()))?;
     let outcome = given.parsed("outcome", "one of the list", |text| text.parse().ok());
+    let state = given.parsed("state", "one of the list", |text| ItemState::parse(text).ok());
     let after = given.parsed("cursor", "a link of this page", |text| text.parse().ok());
-    let (found, fault) = match outcome.and_then(|outcome| Ok((outcome, after?))) {
-        Ok((result, after)) => {
-            let filter = ItemFilter { result, state: None };
+    let (found, fault) = match outcome.and_then(|outcome| Ok((outcome, state?, after?))) {
+        Ok((result, state, after)) => {
+            let filter = ItemFilter { result, state };
             let after = after.unwrap_or_default();
             (operations::items(&shared.database, &operation, filter, after, PAGE).await?, None)
         }
@@ -199,7 +216,9 @@ fn page(shell: Shell, operation: &Operation, given: &Given, found: &Items, fault
             None => title(operation),
         },
         state: badge(operation),
-        plan: action.filter(|_| is(Stage::Planned) && operation.total > 0).map(Plan::new),
+        plan: action
+            .filter(|_| is(Stage::Planned) && operation.total > 0)
+            .map(|action| Plan::new(action, operation)),
         change: match () {
             () if is(Stage::Running) => Some(("pause", "", "Pause")),
             () if is(Stage::Paused) => Some(("resume", "primary", "Resume")),
@@ -216,8 +235,9 @@ fn page(shell: Shell, operation: &Operation, given: &Given, found: &Items, fault
         started: Moment::of(operation.started_at, now),
         finished: Moment::of(operation.finished_at, now),
         fault,
-        outcomes: choices(ItemResult::VARIANTS.iter().map(|result| result.name()), given.get("outcome")),
-        is_filtered: given.any(&NAMES),
+        is_narrowed: given.any(&["outcome", "state"]),
+        outcomes: tabs(given, &base, "outcome", ItemResult::VARIANTS.iter().map(|result| result.name())),
+        states: tabs(given, &base, "state", ItemState::of(object).map(ItemState::name)),
         items: found.items.iter().map(|item| Item::new(item, object)).collect(),
         object: if object == Object::Delivery { "Delivery" } else { "Dead letter" },
         nothing: if object == Object::Delivery { "No delivery" } else { "No dead letter" },
@@ -225,6 +245,17 @@ fn page(shell: Shell, operation: &Operation, given: &Given, found: &Items, fault
         next: found.next.map(|next| given.link(&base, "cursor", &next.to_string())),
         base,
     }
+}
+
+/// Links to the items of which a parameter has one of these values, after one to all: address, name, whether it is here.
+fn tabs<'a>(given: &Given, base: &str, name: &str, values: impl IntoIterator<Item = &'a str>) -> Vec<Choice> {
+    let values = [("", "any")].into_iter().chain(values.into_iter().map(|value| (value, value)));
+    let tab = |(value, text): (&str, &str)| Choice {
+        value: given.narrowed(base, name, value),
+        name: words(text),
+        is_chosen: given.get(name) == value,
+    };
+    values.map(tab).collect()
 }
 
 fn facts(operation: &Operation) -> Vec<(&'static str, String)> {
@@ -242,25 +273,47 @@ fn facts(operation: &Operation) -> Vec<(&'static str, String)> {
 }
 
 /// The fields of a decision. All forms of an operation have the same.
-fn decided(caller: &Caller, mut form: Params) -> Result<(Actor, Options), Problem> {
-    let rate = form.parsed("rate", |text| text.parse::<NonZeroU32>().ok(), "a whole number from 1 on")?;
-    let canary = form.one("canary")?.is_some();
-    let actor = caller.because(form.one("reason")?.as_deref())?;
-    form.end()?;
-    Ok((actor, Options { rate, canary }))
+#[derive(Clone, Copy)]
+struct Fields {
+    rate: Option<NonZeroU32>,
+    canary: bool,
 }
+
+impl Fields {
+    fn read(caller: &Caller, mut form: Params) -> Result<(Actor, Self), Problem> {
+        let rate = form.parsed("rate", |text| text.parse::<NonZeroU32>().ok(), "a whole number from 1 on")?;
+        let canary = form.one("canary")?.is_some();
+        let actor = caller.because(form.one("reason")?.as_deref())?;
+        form.end()?;
+        Ok((actor, Self { rate, canary }))
+    }
+
+    /// What the form of a plan says. It shows what was planned, so an empty field was emptied.
+    fn of_plan(self) -> Changes {
+        let rate = self.rate.map_or(Rate::Unlimited, Rate::PerSecond);
+        Changes { rate: Some(rate), canary: Some(self.canary) }
+    }
+
+    /// The rate in the form of a paused operation, where the field is empty unless the rate changes.
+    fn new_rate(self) -> Option<Rate> {
+        self.rate.map(Rate::PerSecond)
+    }
+}
+
+/// A change to an operation, as a form asks for it.
+type Decide = for<'a> fn(&'a Database, &'a Actor, Uuid, Fields) -> Decided<'a>;
 
 /// The forms that decide about an operation.
 pub(super) fn decisions() -> [Route; 4] {
     [
-        decision("/operations/{id}/run", Done::OperationRun, |database, actor, id, options| {
-            Box::pin(operations::run(database, actor, id, options))
+        decision("/operations/{id}/run", Done::OperationRun, |database, actor, id, fields| {
+            Box::pin(operations::run(database, actor, id, fields.of_plan()))
         }),
         decision("/operations/{id}/pause", Done::OperationPaused, |database, actor, id, _| {
             Box::pin(operations::pause(database, actor, id))
         }),
-        decision("/operations/{id}/resume", Done::OperationResumed, |database, actor, id, options| {
-            Box::pin(operations::resume(database, actor, id, options.and_then(|options| options.rate)))
+        decision("/operations/{id}/resume", Done::OperationResumed, |database, actor, id, fields| {
+            Box::pin(operations::resume(database, actor, id, fields.new_rate()))
         }),
         decision("/operations/{id}/cancel", Done::OperationCanceled, |database, actor, id, _| {
             Box::pin(operations::cancel(database, actor, id))
@@ -268,13 +321,13 @@ pub(super) fn decisions() -> [Route; 4] {
     ]
 }
 
-fn decision(path: &'static str, done: Done, decide: operations::Decide) -> Route {
+fn decision(path: &'static str, done: Done, decide: Decide) -> Route {
     let handler = move |State(shared): State<Shared>,
                         caller: Caller,
                         Path(text): Path<String>,
                         Form(form): Form| async move {
-        let (id, (actor, options)) = (id(&text)?, decided(&caller, form)?);
-        let decide = move || async move { Ok(decide(&shared.database, &actor, id, Some(options)).await?) };
+        let (id, (actor, fields)) = (id(&text)?, Fields::read(&caller, form)?);
+        let decide = move || async move { Ok(decide(&shared.database, &actor, id, fields).await?) };
         on_one_thread(decide).await?;
         Ok::<_, Problem>(go(&self::path(id), done))
     };

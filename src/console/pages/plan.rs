@@ -25,6 +25,7 @@ use crate::{
     domain::event::Key,
     operator::{
         dead_letters::{Filter, State as Letter},
+        deliveries::{Filter as OfDeliveries, State as Delivery},
         operations::{self, Action, Chosen, Object, Options},
         selection::Selection,
     },
@@ -123,8 +124,11 @@ impl Sent<Exported> {
 pub(super) async fn plan(
     State(shared): State<Shared>,
     caller: Caller,
-    Form(form): Form,
+    Form(mut form): Form,
 ) -> Result<Response, Problem> {
+    // The reason of a download is in the same form.
+    let actor = caller.because(form.one("because")?.as_deref())?;
+    let caller = Caller { actor, ..caller };
     let Sent { action, selection } = Sent::<Action>::read(form, OffsetDateTime::now_utc())?;
     store(shared, caller, action, Chosen::DeadLetters(selection)).await
 }
@@ -134,23 +138,36 @@ pub(super) async fn plan_resend(
     caller: Caller,
     Form(form): Form,
 ) -> Result<Response, Problem> {
-    let (action, keys, given) = read::<Action>(form, &deliveries::FILTERS, "resend")?;
-    let selection = match given {
-        None => Selection::Keys(keys),
-        Some(given) => {
-            let filter =
-                deliveries::filter(&given, OffsetDateTime::now_utc()).map_err(|text| fault(&text))?;
-            Selection::Matching(Box::new(filter))
-        }
-    };
-    match &selection {
-        _ if action != Action::Resend => Err(Problem::invalid(TICKED, "expected resend")),
-        // What was delivered would be sent once more.
-        Selection::Matching(filter) if filter.states.is_none() => {
-            Err(Problem::invalid("state", "choose a state first, such as dead"))
-        }
-        _ => store(shared, caller, action, Chosen::Deliveries(selection)).await,
+    let selection = selection(form, Action::Resend, "resend")?;
+    // What was delivered would be sent once more.
+    if matches!(&selection, Selection::Matching(filter) if filter.states.is_none()) {
+        return Err(Problem::invalid("state", "choose a state first, such as dead"));
     }
+    store(shared, caller, Action::Resend, Chosen::Deliveries(selection)).await
+}
+
+pub(super) async fn plan_discard(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Form(form): Form,
+) -> Result<Response, Problem> {
+    let selection = selection(form, Action::DiscardDeliveries, "discard_deliveries")?;
+    let pending = [Delivery::Pending];
+    if matches!(&selection, Selection::Matching(filter) if filter.states.as_deref() != Some(&pending)) {
+        return Err(Problem::invalid("state", "choose pending: only deliveries that wait can be discarded"));
+    }
+    store(shared, caller, Action::DiscardDeliveries, Chosen::Deliveries(selection)).await
+}
+
+/// The deliveries of a form that does this. `name` is that of the action.
+fn selection(form: Params, action: Action, name: &'static str) -> Result<Selection<OfDeliveries>, Problem> {
+    let (given_action, keys, given) = read::<Action>(form, &deliveries::FILTERS, name)?;
+    if given_action != action {
+        return Err(Problem::invalid(TICKED, format!("expected {name}")));
+    }
+    let Some(given) = given else { return Ok(Selection::Keys(keys)) };
+    let filter = deliveries::filter(&given, OffsetDateTime::now_utc()).map_err(|text| fault(&text))?;
+    Ok(Selection::Matching(Box::new(filter)))
 }
 
 async fn store(shared: Shared, caller: Caller, action: Action, chosen: Chosen) -> Result<Response, Problem> {

@@ -106,6 +106,20 @@ pub(in crate::operator) async fn restore_window(
     Ok(restored.dead_letters)
 }
 
+/// Records dead letters that are open again, because their replay was canceled before it was sent.
+///
+/// # Errors
+/// When the database fails; the caller's transaction is then lost.
+pub(in crate::operator) async fn record_reopened(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    keys: &[Key],
+) -> Result<(), sqlx::Error> {
+    let was = State::Replaying.name();
+    let changed: Vec<Changed> = keys.iter().map(|key| (key.clone(), was.to_owned())).collect();
+    record(conn, actor, audit::DEAD_LETTER_REOPEN, &changed, State::Open).await
+}
+
 /// Records dead letters whose state has changed.
 async fn record(
     conn: &mut PgConnection,

@@ -19,7 +19,7 @@ use crate::{
 /// The fault of an erased delivery.
 const ERASED: &str = "the person was erased";
 
-/// Why a delivery cannot be resent.
+/// Why a delivery cannot be resent or discarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::EnumString, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Refusal {
@@ -33,6 +33,8 @@ pub enum Refusal {
     Invalid,
     /// It was sent in a digest, which can be resent.
     Digested,
+    /// It is to be discarded, and does not wait.
+    WrongState,
     /// A process is sending it, or is about to.
     InFlight,
     /// It was attempted or resent since it was chosen.
@@ -51,6 +53,7 @@ impl Refusal {
             Self::Erased => ERASED,
             Self::Invalid => "cannot be rendered",
             Self::Digested => "sent in a digest; resend that",
+            Self::WrongState => "no longer pending",
             Self::InFlight => "in flight",
             Self::AttemptedSince => "attempted since it was chosen",
             Self::Unknown => "in a state of a newer version",
@@ -142,7 +145,7 @@ pub(in crate::operator) async fn resend_window(
     let ended: Vec<Key> = restarted.iter().map(|one| one.key.clone()).collect();
     store::restart(conn, &ended, State::VARIANTS).await?;
     store::make_due(conn, &made_due).await?;
-    let replayed: Vec<_> = restarted.iter().map(|one| one.requested()).collect();
+    let replayed: Vec<_> = restarted.iter().map(|one| one.message()).collect();
     dead_letters::begin_replay_of_deliveries(conn, &replayed).await?;
     let resent = judged.iter().filter(|(_, judgment)| judgment.is_ok());
     let changes: Vec<Change<'_>> = resent.map(|(one, _)| resent_one(one)).collect();
@@ -150,7 +153,7 @@ pub(in crate::operator) async fn resend_window(
     Ok(judged.into_iter().map(|(one, judgment)| (one.key.clone(), judgment)).collect())
 }
 
-/// Why each of these, which have no row, cannot be resent.
+/// Why each of these, which have no row, cannot be resent or discarded.
 ///
 /// # Errors
 /// When the database fails.

@@ -9,6 +9,7 @@ use crate::{
     domain::event::Key,
     postgres::{
         Database,
+        deliveries::Waiting,
         operations::{self as store, NewItem},
     },
 };
@@ -18,6 +19,9 @@ const PORTION: u32 = 2_000;
 
 /// The same for deliveries, and for items chosen one by one.
 const SMALL_PORTION: u32 = 500;
+
+/// The same for deliveries that wait. Each portion sorts all that match, so it is large.
+const WAITING_PORTION: u32 = 5_000;
 
 /// Items in portions, and where the next one begins.
 type Portion = (Vec<NewItem>, Option<Cursor>);
@@ -47,11 +51,18 @@ pub(super) async fn add(database: &Database, operation: Uuid, chosen: &Chosen) -
             })
             .await
         }
+        Chosen::Deliveries(Selection::Matching(filter))
+            if filter.states.as_deref() == Some(&[deliveries::State::Pending]) =>
+        {
+            plan.add_portions(filter.limit, async |after| {
+                let page = deliveries::waiting(database, &from(filter, after), WAITING_PORTION).await?;
+                Ok((page.items.into_iter().map(of_waiting).collect(), page.next))
+            })
+            .await
+        }
         Chosen::Deliveries(Selection::Matching(filter)) => {
-            plan.add_portions(filter.limit, async |after: Option<Cursor>| {
-                let before = after.map(Cursor::position).or(filter.before);
-                let filter = deliveries::Filter { before, ..deliveries::Filter::clone(filter) };
-                let page = deliveries::page(database, &filter, SMALL_PORTION).await?.page;
+            plan.add_portions(filter.limit, async |after| {
+                let page = deliveries::page(database, &from(filter, after), SMALL_PORTION).await?.page;
                 Ok((page.items.into_iter().map(of_delivery).collect(), page.next))
             })
             .await
@@ -61,6 +72,16 @@ pub(super) async fn add(database: &Database, operation: Uuid, chosen: &Chosen) -
 
 fn of_dead_letter(row: dead_letters::Summary) -> NewItem {
     NewItem { key: Key { company: row.company, id: row.id }, tries: row.replays }
+}
+
+/// The filter from a place on.
+fn from(filter: &deliveries::Filter, after: Option<Cursor>) -> deliveries::Filter {
+    let before = after.map(Cursor::position).or(filter.before);
+    deliveries::Filter { before, ..filter.clone() }
+}
+
+fn of_waiting(one: Waiting) -> NewItem {
+    NewItem { key: one.key, tries: one.attempts }
 }
 
 fn of_delivery(row: deliveries::Listed) -> NewItem {

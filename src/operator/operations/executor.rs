@@ -13,11 +13,11 @@ use super::{
         audit::{Actor, Via},
         dead_letters::{self, Recording},
         rate_limit::RateLimit,
-        wake_up::{self, WakeUpError},
+        wake_worker::{self, WakeUpError},
     },
     Action, WRONG_STATE,
     canary::judge,
-    replay, resend,
+    delivery, replay,
 };
 use crate::{
     amqp::{ConnectError, PublishError, Publisher, Topology},
@@ -104,7 +104,7 @@ struct Current {
 /// What follows the first transaction of a step.
 enum Next {
     Window(replay::Window),
-    Resent(resend::Window),
+    Deliveries(delivery::Window),
     Step(Step),
 }
 
@@ -172,16 +172,15 @@ impl Executor {
     }
 
     async fn do_window(&mut self, operation: Uuid, window: usize) -> Result<Step, WorkError> {
-        let (owner, max_replays) = (self.owner, self.settings.dead_letter.max_replays);
-        let begin =
-            async |conn: &mut PgConnection| begin(conn, (operation, owner), max_replays, window).await;
+        let (owner, settings) = (self.owner, Arc::clone(&self.settings));
+        let begin = async |conn: &mut PgConnection| begin(conn, (operation, owner), &settings, window).await;
         let window = match self.database.transact(|_| true, begin).await? {
             Next::Window(window) => window,
-            Next::Resent(resend::Window { has_due, missing }) => {
+            Next::Deliveries(delivery::Window { has_due, missing }) => {
                 if has_due {
                     self.wake().await;
                 }
-                resend::explain(&self.database, operation, missing).await;
+                delivery::explain(&self.database, operation, missing).await;
                 return Ok(Step::Worked);
             }
             Next::Step(step) => return Ok(step),
@@ -259,7 +258,7 @@ impl Executor {
             return;
         }
         if let Err(error) = self.try_wake().await {
-            wake_up::failed(&error);
+            wake_worker::failed(&error);
             if let Some(current) = &mut self.current {
                 current.is_unheard = true;
             }
@@ -268,7 +267,7 @@ impl Executor {
 
     async fn try_wake(&mut self) -> Result<(), WakeUpError> {
         let mut publisher = self.publisher().await?;
-        wake_up::publish(&mut publisher, &self.topology).await?;
+        wake_worker::publish(&mut publisher, &self.topology).await?;
         self.publisher = Some(publisher);
         Ok(())
     }
@@ -294,12 +293,12 @@ impl Executor {
     }
 }
 
-/// Locks the operation, and marks its next window; one of discards is done with that. The ids are those of the operation and
+/// Locks the operation, and marks its next window; one of discards or of deliveries is done with that. The ids are those of the operation and
 /// its owner.
 async fn begin(
     conn: &mut PgConnection,
     (operation, owner): (Uuid, Uuid),
-    max_replays: u32,
+    settings: &Settings,
     window: usize,
 ) -> Result<Next, sqlx::Error> {
     let claimed = store::lock(conn, operation, owner, LEASE).await?.filter(|claimed| claimed.is_running);
@@ -328,9 +327,16 @@ async fn begin(
     let keys: Vec<Key> = items.iter().map(|item| item.key.clone()).collect();
     let changed = match claimed.action {
         Action::Replay => {
+            let max_replays = settings.dead_letter.max_replays;
             return replay::begin(conn, &actor, operation, items, max_replays).await.map(Next::Window);
         }
-        Action::Resend => return resend::window(conn, &actor, operation, &items).await.map(Next::Resent),
+        Action::Resend => {
+            return delivery::resend(conn, &actor, operation, &items).await.map(Next::Deliveries);
+        }
+        Action::DiscardDeliveries => {
+            let source = &settings.events.source;
+            return delivery::discard(conn, &actor, operation, &items, source).await.map(Next::Deliveries);
+        }
         Action::Discard => dead_letters::discard_window(conn, &actor, &keys).await?,
         Action::Restore => dead_letters::restore_window(conn, &actor, &keys).await?,
     };

@@ -1,24 +1,26 @@
-//! Makes deliveries due again, for operators: finished ones with a full retry schedule, pending ones at once.
-//! The caller decides which may be sent again, between [`lock`] or [`lock_rows`] and the updates.
+//! Makes deliveries due again, for operators: finished ones with a full retry schedule, pending ones at once. Or discards them.
+//! The caller decides which may be changed, between [`lock`] or [`lock_rows`] and the updates.
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::State;
+use super::{RowKey, State};
 use crate::{
-    domain::{event::Key, webhook::requested::WebhookRequested},
+    domain::{event::Key, webhook::requested::DeliveryMessage},
     postgres::{
         columns::{column, key_columns},
         endpoints,
     },
 };
 
-/// The state of a delivery that an operator wants to send again.
+/// The state of a delivery that an operator wants to send again or to discard.
 #[derive(Clone)]
 pub struct Locked {
     /// Its key.
     pub key: Key,
+    /// When it was created.
+    pub created_at: OffsetDateTime,
     /// Its state; `None` if only a later version of the service knows it.
     pub state: Option<State>,
     /// Why it is never sent.
@@ -35,11 +37,17 @@ pub struct Locked {
 }
 
 impl Locked {
+    /// Names its row.
+    #[must_use]
+    pub fn row(&self) -> RowKey {
+        RowKey { key: self.key.clone(), created_at: self.created_at }
+    }
+
     /// The message of its dead letter.
     #[must_use]
-    pub fn requested(&self) -> WebhookRequested<'_> {
+    pub fn message(&self) -> DeliveryMessage<'_> {
         let Self { key, trigger, event_id, source, .. } = self;
-        WebhookRequested { delivery: key, trigger, event_id, source }
+        DeliveryMessage { delivery: key, trigger, event_id, source }
     }
 }
 
@@ -111,7 +119,7 @@ pub async fn lock(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Locked>, 
     let (companies, ids) = key_columns(keys);
     // Reads after the locks, because the transaction it waited for may have changed everything.
     let rows = sqlx::query!(
-        r#"SELECT d.company_id, d.delivery_id, d.state, d.fault, d.newest_only, d.trigger_name, d.event_id, d.source,
+        r#"SELECT d.company_id, d.delivery_id, d.created_at, d.state, d.fault, d.newest_only, d.trigger_name, d.event_id, d.source,
                coalesce(p.attempts, d.attempts) AS "attempts!", coalesce(p.due_at <= now() AND EXISTS (SELECT FROM processes live
                    WHERE live.process_id = e.owner AND live.alive_until > now()), false) AS "in_flight!"
            FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, delivery_id)
@@ -126,6 +134,7 @@ pub async fn lock(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Locked>, 
     .await?;
     let locked = rows.into_iter().map(|row| Locked {
         key: Key { company: row.company_id, id: row.delivery_id },
+        created_at: row.created_at,
         state: row.state.parse().ok(),
         fault: row.fault,
         in_flight: row.in_flight,
@@ -221,7 +230,7 @@ pub async fn make_due(conn: &mut PgConnection, keys: &[Key]) -> Result<(), sqlx:
     schedule(conn, &rows).await
 }
 
-/// Discards the locked deliveries of discarded dead letters, unless they have ended another way.
+/// Discards locked deliveries that wait or are dead.
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.

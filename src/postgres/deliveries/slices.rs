@@ -11,7 +11,7 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::{
-    Filter, State, Summary,
+    Filter, State, Summary, Waiting,
     read::{matching_unsent, without_rows},
     waiting,
 };
@@ -114,8 +114,8 @@ fn growth(rows: i64, is_crowded: bool) -> i32 {
     }
 }
 
-/// At most `most` of the deliveries that match, as [`super::list`] lists them, and where the search ended, if it did not reach
-/// `since`. It reads only pending ones if no others match, and otherwise slice by slice.
+/// At most `most` of the deliveries that match, newest first, and where the search ended, if it did not reach `since`. Among
+/// them are those that are to be sent and have no row yet, as far as they could be searched. It reads only pending ones if no others match, and otherwise slice by slice.
 ///
 /// # Errors
 /// When the database fails.
@@ -128,15 +128,15 @@ pub async fn search(
 ) -> Result<(Searched<Summary>, Option<(OffsetDateTime, Uuid)>), sqlx::Error> {
     // Before the rows: a delivery that gets one in between is still listed.
     let Searched { found: mut unsent, is_complete } = matching_unsent(conn, filter).await?;
-    let (keys, end) = if filter.states.as_deref() == Some(&[State::Pending]) {
+    let (keys, end): (Vec<Key>, _) = if filter.states.as_deref() == Some(&[State::Pending]) {
         let limit = i64::try_from(most).unwrap_or(i64::MAX);
-        waiting::newest(conn, filter, Some(limit), Some(MAX_LOOKED_UP)).await?
+        let (waiting, end) = waiting::newest(conn, filter, Some(limit), Some(MAX_LOOKED_UP)).await?;
+        (waiting.into_iter().map(|one| one.key).collect(), end)
     } else {
         let slices = by_slices(conn, filter, now, since, most).await?;
         let end = (!slices.is_complete).then_some((slices.searched_to, Uuid::nil()));
         (slices.found.into_iter().map(|one| one.key).collect(), end)
     };
-    let place = |one: &Unsent| (one.delivery.created_at, one.delivery.key.id);
     unsent.retain(|one| end.is_none_or(|end| place(one) >= end));
     let mut listed = super::summaries(conn, &keys).await?;
     let unsent = without_rows(conn, unsent).await?;
@@ -144,6 +144,31 @@ pub async fn search(
     listed.sort_by_key(|summary| Reverse((summary.created_at, summary.id)));
     listed.truncate(most);
     Ok((Searched { found: listed, is_complete }, end))
+}
+
+/// At most `most` of the pending deliveries that match, in the order of [`search`], and where the search ended. Whoever needs all of
+/// them, page by page, does not need their summaries.
+///
+/// # Errors
+/// When the database fails.
+pub async fn search_waiting(
+    conn: &mut PgConnection,
+    filter: &Filter,
+    most: usize,
+) -> Result<(Vec<Waiting>, Option<(OffsetDateTime, Uuid)>), sqlx::Error> {
+    // Before the rows: a delivery that gets one in between is still found.
+    let mut unsent = matching_unsent(conn, filter).await?.found;
+    let limit = i64::try_from(most).unwrap_or(i64::MAX);
+    let (mut found, end) = waiting::newest(conn, filter, Some(limit), Some(MAX_LOOKED_UP)).await?;
+    unsent.retain(|one| end.is_none_or(|end| place(one) >= end));
+    found.extend(without_rows(conn, unsent).await?.iter().map(Waiting::unsent));
+    found.sort_by_key(|one| Reverse((one.created_at, one.key.id)));
+    found.truncate(most);
+    Ok((found, end))
+}
+
+fn place(one: &Unsent) -> (OffsetDateTime, Uuid) {
+    (one.delivery.created_at, one.delivery.key.id)
 }
 
 /// The number of deliveries from `start` to `before`, up to `limit`, and at most `most` of them that match, newest first.

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::domain::event::Key;
+
 /// Marks the items at `positions`, which are published after this transaction.
 ///
 /// # Errors
@@ -134,8 +136,8 @@ pub async fn end(conn: &mut PgConnection, operation: Uuid) -> Result<(), sqlx::E
     Ok(())
 }
 
-/// Reopens the dead letters of a locked operation that were marked and may not have been published. They are among the next
-/// `window` items, of which `left` have no outcome.
+/// Reopens the dead letters of a locked operation that were marked and may not have been published, and returns their keys.
+/// They are among the next `window` items, of which `left` have no outcome.
 ///
 /// # Errors
 /// When the database fails.
@@ -144,8 +146,9 @@ pub async fn reopen_started(
     operation: Uuid,
     left: i64,
     window: i64,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
+) -> Result<Vec<Key>, sqlx::Error> {
+    sqlx::query_as!(
+        Key,
         "WITH started AS MATERIALIZED (
              SELECT dl.company_id, dl.dead_letter_id
              FROM operation_items i
@@ -154,12 +157,12 @@ pub async fn reopen_started(
                AND i.outcome = 'started' AND dl.state = 'replaying' AND dl.delivery_id IS NULL
              ORDER BY dl.company_id, dl.dead_letter_id FOR UPDATE OF dl)
          UPDATE dead_letters dl SET state = 'open'
-         FROM started s WHERE dl.company_id = s.company_id AND dl.dead_letter_id = s.dead_letter_id",
+         FROM started s WHERE dl.company_id = s.company_id AND dl.dead_letter_id = s.dead_letter_id
+         RETURNING dl.company_id AS company, dl.dead_letter_id AS id",
         operation,
         left,
         window,
     )
-    .execute(conn)
-    .await?;
-    Ok(())
+    .fetch_all(conn)
+    .await
 }

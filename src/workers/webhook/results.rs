@@ -4,20 +4,19 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    domain::chain::outgoing::{OutgoingEvent, Publisher},
     postgres::{
-        chain_results, clock,
+        chain_results,
         deliveries::RowKey,
         effects::{
             self,
-            events::{self, Committed},
+            events::{self, EventBatch},
         },
     },
-    workers::room::{self, HandOff, Handed},
+    workers::room::{self, BatchSender, InMemory},
 };
 
 /// Counts down the chains of `ended` deliveries, in the transaction that ended them, and inserts the results of
-/// completed chains. The process `owner` must hand the rows that this returns to `relay`; without a relay any process
+/// completed chains. The process `owner` must give the rows that this returns to `sender`; without one any process
 /// publishes them. `source` is the CloudEvents `source` of the results.
 ///
 /// # Errors
@@ -27,17 +26,14 @@ pub(super) async fn write(
     ended: &[RowKey],
     source: &str,
     owner: Option<Uuid>,
-    relay: Option<&HandOff<Committed>>,
-) -> Result<Vec<Handed<Committed>>, sqlx::Error> {
-    let chains = chain_results::count_down(conn, ended).await?;
-    if chains.is_empty() {
+    sender: Option<&BatchSender<EventBatch>>,
+) -> Result<Vec<InMemory<EventBatch>>, sqlx::Error> {
+    let completed = chain_results::complete(conn, ended, source).await?;
+    if completed.is_empty() {
         return Ok(Vec::new());
     }
-    let publisher = Publisher { source, include_identity: false, now: clock::now(conn).await? };
-    let completed = chains.iter().map(|ended| ended.chain.completed(&publisher, &ended.results));
-    let completed: Vec<OutgoingEvent> = completed.collect();
     let completed = events::group(Uuid::now_v7(), owner, completed);
-    let (handed, rows) = room::reserve_rows(relay, owner, completed)?;
+    let (in_memory, rows) = room::reserve_rows(sender, owner, completed)?;
     effects::insert(conn, &rows).await?;
-    Ok(handed)
+    Ok(in_memory)
 }

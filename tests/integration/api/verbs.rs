@@ -8,7 +8,7 @@ use macro_rules_attribute::apply;
 use crate::support::{app::TestApp, event::Event, test};
 
 /// Each verb: a command, a route of the API, and a page or form. A replay is planned and run.
-const VERBS: [(&str, &str, &str); 35] = [
+const VERBS: [(&str, &str, &str); 36] = [
     ("dead-letter list", "/api/v1/dead-letters", "/dead-letters"),
     ("dead-letter groups", "/api/v1/dead-letters/groups", "/failures"),
     ("dead-letter note", "/api/v1/dead-letters/groups/{signature}/note", "/failures/note"),
@@ -33,6 +33,7 @@ const VERBS: [(&str, &str, &str); 35] = [
     ("delivery show --reveal", "/api/v1/deliveries/{id}/reveal", "/deliveries/{id}/reveal"),
     ("delivery resend", "/api/v1/deliveries/resend", "/deliveries/{id}/resend"),
     ("delivery resend", "/api/v1/deliveries/resend/plan", "/deliveries/resend/plan"),
+    ("delivery discard", "/api/v1/deliveries/discard/plan", "/deliveries/discard/plan"),
     ("endpoint list", "/api/v1/endpoints", "/endpoints"),
     ("endpoint show", "/api/v1/endpoints/{id}", "/endpoints/{id}"),
     ("endpoint pause", "/api/v1/endpoints/{id}/pause", "/endpoints/{id}/pause"),

@@ -1,13 +1,14 @@
 //! What operators do to many dead letters on pages: they see how many these are, run it, and watch it end.
 
 use macro_rules_attribute::apply;
+use serde_json::{Value, json};
 
 use super::{
     broken,
     browser::{Browser, Page, let_in},
     with_dead_letters,
 };
-use crate::support::{app::TestApp, eventually, only, test};
+use crate::support::{app::TestApp, eventually, http::Ask, only, process::Process, test};
 
 /// Plans what a button does to all dead letters of the page, which are ticked.
 pub(super) async fn plan_ticked(browser: &Browser, page: &Page, action: &str) -> Page {
@@ -66,7 +67,7 @@ async fn all_that_match_are_counted_and_then_replayed(app: &TestApp) {
     let rest = browser.open(&next).await;
     assert_eq!((done.links("/dead-letters/").len(), rest.links("/dead-letters/").len()), (50, 10));
     let skipped = browser.open(&format!("{}?outcome=skipped", done.at)).await;
-    assert!(skipped.text.contains("None has this outcome."), "{}", skipped.text);
+    assert!(skipped.text.contains("None has this outcome and state."), "{}", skipped.text);
     let listed = browser.open("/operations").await;
     assert_eq!(listed.links("/operations/"), [done.at.as_str()]);
     assert!(listed.text.contains("Replay of 60 dead letters") && listed.text.contains("olga"));
@@ -169,4 +170,96 @@ async fn plan_of_nothing_is_explained(app: &TestApp) {
     let fault = browser.open(&format!("{}?outcome=half&cursor=x", nothing.at)).await;
     assert!(fault.text.contains("expected one of the list"), "{}", fault.text);
     assert_eq!(app.rows("operations").await, 1);
+}
+
+/// Plans a replay of all dead letters over the API, and returns the path of its page.
+async fn plan_elsewhere(process: &Process) -> String {
+    let body = json!({ "action": "replay", "filter": {}, "rate": 50, "canary": true });
+    let planned = process.ask(Ask::post("/api/v1/operations", &body).token("operate")).await;
+    assert_eq!(planned.status, 201, "{planned:?}");
+    format!("/operations/{}", planned.json()["id"].as_str().unwrap())
+}
+
+/// The rate and the canary of an operation, which has paused after its first step.
+async fn terms(app: &TestApp, path: &str) -> (Value, bool) {
+    let id = path.rsplit('/').next().unwrap();
+    let operation = eventually("the operation is paused", async || {
+        let found = app.json(&["operation", "show", id]).await;
+        (found["state"] == "paused").then_some(found)
+    })
+    .await;
+    (operation["rate"].clone(), operation["canary"].is_number())
+}
+
+/// Whoever runs a plan keeps what was planned, and changes only what they name.
+#[apply(test)]
+async fn plan_of_another_face_keeps_its_rate_and_its_canary(app: &TestApp) {
+    let process = with_dead_letters(app, 2).await;
+    let browser = Browser::sign_in(&process, "operate").await;
+    let path = plan_elsewhere(&process).await;
+    let page = browser.open(&path).await;
+    assert_eq!(page.value_of("rate").as_deref(), Some("50"));
+    assert!(page.html.contains("name=\"canary\" value=\"yes\" checked"), "{}", page.html);
+    browser.submit(&form(&page, "run"), &[("rate", "50"), ("canary", "yes"), ("reason", "")]).await;
+    assert_eq!(terms(app, &path).await, (json!(50), true));
+    // Both fields were emptied.
+    let path = plan_elsewhere(&process).await;
+    let done = run(&browser, &browser.open(&path).await, &[("rate", "")], "done").await;
+    assert!(done.text.contains("no limit"), "{}", done.text);
+    let run = "audit_log WHERE action = 'operation.run' AND before = '{\"state\": \"planned\", \"rate\": 50, \"canary\": 1}'
+        AND after = '{\"state\": \"running\", \"rate\": null, \"canary\": null}'";
+    assert_eq!(app.rows(run).await, 1);
+    // On the command line and over the API.
+    for (options, rate) in [(&[][..], 50), (&["--rate", "7"], 7), (&["--canary"], 50)] {
+        let path = plan_elsewhere(&process).await;
+        let id = path.rsplit('/').next().unwrap();
+        let ended = app.cli(&[&["operation", "run", id], options].concat()).await;
+        assert_eq!(ended.code, Some(3), "{options:?}: {}", ended.stderr);
+        assert_eq!(terms(app, &path).await, (json!(rate), true), "{options:?}");
+    }
+    for (body, rate) in
+        [(json!({}), 50), (json!({ "rate": 7 }), 7), (json!({ "rate": null, "canary": null }), 50)]
+    {
+        let path = plan_elsewhere(&process).await;
+        let running = process.ask(Ask::post(&format!("/api/v1{path}/run"), &body).token("operate")).await;
+        assert_eq!(running.status, 200, "{running:?}");
+        assert_eq!(terms(app, &path).await, (json!(rate), true), "{body}");
+    }
+    let path = plan_elsewhere(&process).await;
+    let body = json!({ "canary": false });
+    let running = process.ask(Ask::post(&format!("/api/v1{path}/run"), &body).token("operate")).await;
+    assert_eq!((&running.json()["rate"], &running.json()["canary"]), (&json!(50), &Value::Null));
+}
+
+/// An operation leaves some day, and the record does not.
+#[apply(test)]
+async fn record_of_an_operation_says_what_was_planned_and_changed(app: &TestApp) {
+    let process = with_dead_letters(app, 30).await;
+    let browser = Browser::sign_in(&process, "operate").await;
+    let body =
+        json!({ "action": "discard", "filter": { "company": "acme", "text": "register" }, "rate": 10 });
+    let planned = process.ask(Ask::post("/api/v1/operations", &body).token("operate")).await;
+    let path = format!("/operations/{}", planned.json()["id"].as_str().unwrap());
+    let id = path.rsplit('/').next().unwrap();
+    run(&browser, &browser.open(&path).await, &[("rate", "10"), ("reason", "junk")], "running").await;
+    app.json(&["operation", "pause", id]).await;
+    app.json(&["operation", "resume", id, "--rate", "400"]).await;
+    let audited = app.json(&["audit", "list", "--object", id]).await;
+    let row = |action: &str| {
+        let rows = audited.as_array().unwrap();
+        only(rows.iter().filter(|row| row["action"] == action).cloned().collect::<Vec<_>>())
+    };
+    let plan = row("operation.plan")["after"].clone();
+    assert_eq!((&plan["action"], &plan["rate"]), (&json!("discard"), &json!(10)));
+    assert_eq!(plan["selection"]["company"], "acme");
+    assert!(!plan.to_string().contains("register"), "{plan}");
+    let run = row("operation.run");
+    assert_eq!((&run["before"]["state"], &run["after"]["state"]), (&json!("planned"), &json!("running")));
+    assert_eq!((&run["before"]["rate"], &run["after"]["rate"]), (&json!(10), &json!(10)));
+    let resume = row("operation.resume");
+    assert_eq!(
+        (&resume["before"]["state"], &resume["after"]["state"]),
+        (&json!("paused"), &json!("running"))
+    );
+    assert_eq!((&resume["before"]["rate"], &resume["after"]["rate"]), (&json!(10), &json!(400)));
 }

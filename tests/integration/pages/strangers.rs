@@ -111,7 +111,7 @@ async fn texts_of_links_are_only_text(app: &TestApp) {
 }
 
 /// Every form that changes something, by the least role that may send it.
-const FORMS: [(&str, &str); 21] = [
+const FORMS: [(&str, &str); 22] = [
     ("/failures/note", "operator"),
     ("/operations/plan", "operator"),
     ("/operations/0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11/run", "operator"),
@@ -122,6 +122,7 @@ const FORMS: [(&str, &str); 21] = [
     ("/deliveries/0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11/resend?company=acme", "operator"),
     ("/deliveries/0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11/reveal?company=acme", "admin"),
     ("/deliveries/resend/plan", "operator"),
+    ("/deliveries/discard/plan", "operator"),
     ("/dead-letters/export", "admin"),
     ("/dead-letters/import", "admin"),
     ("/dead-letters/import/file", "admin"),

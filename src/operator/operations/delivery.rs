@@ -1,5 +1,5 @@
-//! One window of an operation that resends deliveries. It is done in one transaction: nothing has to be published, because a row
-//! that is due is enough.
+//! One window of an operation that resends or discards deliveries. It is done in one transaction: nothing has to be published,
+//! because a row that is due is enough.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::{
     domain::event::Key,
     operator::{
         audit::Actor,
-        deliveries::{self, Refusal},
+        deliveries::{self, Refusal, State},
     },
     postgres::{
         Database,
@@ -27,11 +27,14 @@ pub(super) struct Window {
     pub(super) missing: Vec<(i64, Key)>,
 }
 
+/// What was done to each delivery that has a row: the state that it had, or why it was left alone.
+type Done = Vec<(Key, Result<State, Refusal>)>;
+
 /// Makes deliveries due and settles their items.
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.
-pub(super) async fn window(
+pub(super) async fn resend(
     conn: &mut PgConnection,
     actor: &Actor,
     operation: Uuid,
@@ -40,13 +43,38 @@ pub(super) async fn window(
     let chosen: Vec<(Key, Option<i32>)> =
         items.iter().map(|item| (item.key.clone(), Some(item.tries))).collect();
     let done = deliveries::resend_window(conn, actor, &chosen).await?;
+    let has_due = done.iter().any(|(_, outcome)| outcome.is_ok());
+    Ok(Window { has_due, missing: settle(conn, operation, items, done).await? })
+}
+
+/// Discards deliveries that wait and settles their items. `source` is the CloudEvents `source` of the results of their chains.
+///
+/// # Errors
+/// When the database fails; the caller's transaction is then lost.
+pub(super) async fn discard(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    operation: Uuid,
+    items: &[Item],
+    source: &str,
+) -> Result<Window, sqlx::Error> {
+    let chosen: Vec<(Key, i32)> = items.iter().map(|item| (item.key.clone(), item.tries)).collect();
+    let done = deliveries::discard_window(conn, actor, &chosen, source).await?;
+    Ok(Window { has_due: false, missing: settle(conn, operation, items, done).await? })
+}
+
+/// Settles the items, and returns those without a row.
+async fn settle(
+    conn: &mut PgConnection,
+    operation: Uuid,
+    items: &[Item],
+    done: Done,
+) -> Result<Vec<(i64, Key)>, sqlx::Error> {
     let done: HashMap<Key, _> = done.into_iter().collect();
     let (mut settled, mut missing) = (Vec::with_capacity(items.len()), Vec::new());
     for Item { position, key, .. } in items {
         let outcome = match done.get(key) {
-            Some(Ok(deliveries::State::Superseded)) => {
-                Outcome::Done(Some(deliveries::State::Superseded.name()))
-            }
+            Some(Ok(State::Superseded)) => Outcome::Done(Some(State::Superseded.name())),
             Some(Ok(_)) => Outcome::Done(None),
             Some(Err(refusal)) => Outcome::Skipped(refusal.name()),
             None => {
@@ -57,7 +85,7 @@ pub(super) async fn window(
         settled.push(Settled { position: *position, outcome });
     }
     store::settle(conn, operation, &settled).await?;
-    Ok(Window { has_due: done.values().any(Result::is_ok), missing })
+    Ok(missing)
 }
 
 /// Finds out whether items without a row wait for their first attempt or are gone. After the transaction, which has locks. If

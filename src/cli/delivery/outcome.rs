@@ -1,10 +1,13 @@
-//! The outcome of a resend.
+//! The outcome of a resend or discard.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::super::output::{self, Output};
+use super::super::{
+    bulk::operate::Verb,
+    output::{self, Output},
+};
 use crate::{
     operator::{
         deliveries::{Refusal, State},
@@ -17,13 +20,14 @@ use crate::{
 /// An item that the database refuses to change.
 const REFUSED: &str = "refused";
 
-/// Prints how many were resent, and why others were not.
+/// Prints how many were resent or discarded, and why others were not.
 ///
 /// # Errors
 /// When the database fails.
 pub(super) async fn report(
     database: &Database,
     output: Output,
+    verb: Verb,
     operation: Option<&Operation>,
 ) -> anyhow::Result<()> {
     let (mut reasons, mut superseded) = (BTreeMap::<Refusal, u64>::new(), 0);
@@ -48,12 +52,13 @@ pub(super) async fn report(
     if others > 0 {
         named.insert(REFUSED.to_owned(), others.into());
     }
-    let value = json!({ "resent": done, "skipped": skipped, "reasons": named });
+    let past = verb.past;
+    let value = json!({ past: done, "skipped": skipped, "reasons": named });
     output::report(output.format, &value, |_| {
         let reasons = reasons.iter().map(|(refusal, count)| format!("\n  {count} {}", refusal.text()));
         let refused = (others > 0).then(|| format!("\n  {others} refused by the database"));
         let reasons: String = reasons.chain(refused).collect();
-        format!("resent {done}, skipped {skipped}{reasons}")
+        format!("{past} {done}, skipped {skipped}{reasons}")
     })?;
     if superseded > 0 {
         output::note(format_args!(
