@@ -238,7 +238,7 @@ CREATE TABLE webhook_endpoints (
     -- The schedule of the lane. A claim takes the lanes that are due, and never looks at the others.
     owner            uuid,                           -- the process that sends its pending deliveries
     next_due_at      timestamptz NOT NULL DEFAULT 'infinity', -- when it needs an owner; never too late, maybe too early
-    -- Companies share the turns of a claim by hash, so the many lanes of one hold up few others.
+    -- The bucket of the company: a claim takes a few lanes from each, so the many lanes of one company hold up few others.
     turn             smallint NOT NULL GENERATED ALWAYS AS (hashtext(company_id) & 63) STORED,
     company_hash     integer NOT NULL GENERATED ALWAYS AS (hashtext(company_id)) STORED,
     created_at       timestamptz NOT NULL DEFAULT now(),
@@ -252,10 +252,10 @@ CREATE TABLE webhook_endpoints (
 );
 CREATE INDEX webhook_endpoints_due ON webhook_endpoints (turn, next_due_at)
     WHERE owner IS NULL AND next_due_at < 'infinity';
--- The companies of a turn, for a claim that has to pass over one of them, in an order that favors no names.
+-- The companies of a bucket, for a claim that has to pass over one of them, in an order that favors no names.
 CREATE INDEX webhook_endpoints_companies ON webhook_endpoints (turn, company_hash, company_id, next_due_at)
     WHERE owner IS NULL AND next_due_at < 'infinity';
--- For operators: those that are not open and calm.
+-- For operators: those that are closed or have failures.
 CREATE INDEX webhook_endpoints_troubled ON webhook_endpoints (company_id, endpoint_id)
     WHERE paused_at IS NOT NULL OR disabled_at IS NOT NULL OR breaker <> 'closed' OR failures > 0;
 CREATE INDEX webhook_endpoints_owned ON webhook_endpoints (owner) WHERE owner IS NOT NULL;

@@ -19,7 +19,7 @@ use crate::{
     metrics::{self, Metrics, Pool},
     postgres::{
         Database,
-        effects::{events::Committed, requests::Requests},
+        effects::{events::EventBatch, requests::RequestBatch},
     },
     settings::Settings,
     telemetry::{chain, otlp, traces::Traces},
@@ -32,9 +32,9 @@ use crate::{
         outbox_relay::OutboxRelay,
         presence::{Presence, PresenceKeeper},
         rates::Rates,
-        room::{HandOff, Handed, Room},
+        room::{BatchSender, InMemory, Room},
         sampler::{self, Sampler},
-        upsert::{Endpoints, Experience, SetAside, UpsertWorker},
+        upsert::{Endpoints, Experience, GiveUpPolicy, UpsertWorker},
         wake_ups::WakeUps,
         webhook::{Channels, WebhookWorker},
     },
@@ -56,7 +56,7 @@ pub enum Role {
     Webhook,
     /// The collector of the broker's dead-letter queue, and operations on many dead letters or deliveries.
     DeadLetter,
-    /// Health over HTTP.
+    /// The console, the API, metrics and health checks over HTTP.
     Console,
 }
 
@@ -174,40 +174,42 @@ impl App {
         }
         if let Some(presence) = presence {
             // The first event is already judged by the database's clock.
-            let is_stopped = self.stop.run_until_cancelled(presence.registered()).await.is_none();
-            if is_stopped {
+            if self.stop.run_until_cancelled(presence.registered()).await.is_none() {
                 return Ok(());
             }
-            let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
-            let maintenance = Maintenance { settings, database, health: self.health.clone() };
-            tasks.spawn(component::MAINTENANCE, maintenance.run(self.stop.clone()));
-            // The relay ends when the last worker has dropped its sender.
-            let relay = self.start_relay(tasks, presence.clone());
-            let room = Room::new(REQUESTS_IN_MEMORY);
-            room.watch(&self.metrics, metrics::Room::Requests);
-            let (requests, committed) = HandOff::new(room);
-            if has(Role::Upsert) {
-                let requests = has(Role::Webhook).then_some(requests);
-                self.start_upsert(tasks, &relay, requests.as_ref(), &presence);
-            }
-            if has(Role::Webhook) {
-                self.start_webhook(tasks, committed, relay, presence)?;
-            }
+            self.start_workers(tasks, presence)?;
         }
         if has(Role::DeadLetter) {
             let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
-            let collector = DeadLetterCollector {
-                settings,
-                database,
-                health: self.health.clone(),
-                metrics: Arc::clone(&self.metrics),
-                traces: self.traces.clone(),
-            };
+            let (metrics, traces) = (Arc::clone(&self.metrics), self.traces.clone());
+            let health = self.health.clone();
+            let collector = DeadLetterCollector { settings, database, health, metrics, traces };
             tasks.spawn(component::DEAD_LETTER_COLLECTOR, collector.run(self.stop.clone()));
             let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
             let (health, traces) = (self.health.clone(), self.traces.clone());
             let operations = Operations { settings, database, health, traces };
             tasks.spawn(component::OPERATIONS, operations.run(self.stop.clone()));
+        }
+        Ok(())
+    }
+
+    /// Starts the workers, and what they share.
+    fn start_workers(&self, tasks: &mut Tasks, presence: Presence) -> anyhow::Result<()> {
+        let has = |role| self.roles.contains(&role);
+        let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
+        let maintenance = Maintenance { settings, database, health: self.health.clone() };
+        tasks.spawn(component::MAINTENANCE, maintenance.run(self.stop.clone()));
+        // The relay ends when the last worker has dropped its sender.
+        let event_batches = self.start_relay(tasks, presence.clone());
+        let room = Room::new(REQUESTS_IN_MEMORY);
+        room.watch(&self.metrics, metrics::Room::Requests);
+        let (sender, request_batches) = BatchSender::new(room);
+        if has(Role::Upsert) {
+            let sender = has(Role::Webhook).then_some(sender);
+            self.start_upsert(tasks, &event_batches, sender.as_ref(), &presence);
+        }
+        if has(Role::Webhook) {
+            self.start_webhook(tasks, request_batches, event_batches, presence)?;
         }
         Ok(())
     }
@@ -252,15 +254,15 @@ impl App {
         presence
     }
 
-    fn start_relay(&self, tasks: &mut Tasks, presence: Presence) -> HandOff<Committed> {
+    fn start_relay(&self, tasks: &mut Tasks, presence: Presence) -> BatchSender<EventBatch> {
         let room = Room::new(self.settings.outbox.in_flight_bytes);
         room.watch(&self.metrics, metrics::Room::Outbox);
-        let (relay, committed) = HandOff::new(room.clone());
+        let (sender, event_batches) = BatchSender::new(room.clone());
         let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
         let outbox = OutboxRelay::new(
             settings,
             database,
-            committed,
+            event_batches,
             room,
             presence,
             self.health.clone(),
@@ -268,14 +270,14 @@ impl App {
         )
         .traced(self.traces.clone());
         tasks.spawn(component::OUTBOX_RELAY, outbox.run(self.stop.clone()));
-        relay
+        sender
     }
 
     fn start_upsert(
         &self,
         tasks: &mut Tasks,
-        relay: &HandOff<Committed>,
-        requests: Option<&HandOff<Requests>>,
+        event_batches: &BatchSender<EventBatch>,
+        request_batches: Option<&BatchSender<RequestBatch>>,
         presence: &Presence,
     ) {
         let compiler: Compiler = |compile| tokio::task::block_in_place(compile);
@@ -287,11 +289,11 @@ impl App {
                 endpoints: Endpoints::new(&self.settings.webhook),
                 settings: Arc::clone(&self.settings),
                 database: self.database.clone(),
-                relay: relay.clone(),
-                requests: requests.cloned(),
+                event_batches: event_batches.clone(),
+                request_batches: request_batches.cloned(),
                 presence: presence.clone(),
                 experience: Experience::default(),
-                set_aside: SetAside::default(),
+                give_up_policy: GiveUpPolicy::default(),
                 health: self.health.clone(),
                 metrics: Arc::clone(&self.metrics),
                 traces: self.traces.clone(),
@@ -304,8 +306,8 @@ impl App {
     fn start_webhook(
         &self,
         tasks: &mut Tasks,
-        committed: mpsc::UnboundedReceiver<Handed<Requests>>,
-        relay: HandOff<Committed>,
+        request_batches: mpsc::UnboundedReceiver<InMemory<RequestBatch>>,
+        event_batches: BatchSender<EventBatch>,
         presence: Presence,
     ) -> anyhow::Result<()> {
         let (worker, wake_ups) = mpsc::channel(1);
@@ -317,7 +319,7 @@ impl App {
         };
         tasks.spawn(component::WAKE_UPS, consumer.run(self.stop.clone()));
         let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
-        let channels = Channels { committed, wake_ups, relay };
+        let channels = Channels { request_batches, wake_ups, event_batches };
         let worker = WebhookWorker::new(
             settings,
             database,

@@ -6,31 +6,32 @@
 mod api;
 mod body;
 mod caller;
-mod guesses;
-mod guests;
+mod connections;
 mod health;
+mod idempotency;
 mod keyring;
 mod metrics;
-mod once;
 mod origin;
 mod pages;
-mod patience;
 mod problem;
-mod released;
+mod released_keys;
 mod reply;
 mod route;
 mod server;
 mod shared;
 mod sign_in;
+mod sign_in_throttle;
 mod spans;
 mod transfer;
 mod upload;
+mod write_timeout;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
     extract::Request,
+    http::Method,
     middleware::{Next, from_fn, from_fn_with_state},
     response::Response,
 };
@@ -38,12 +39,12 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
-    guesses::Guesses,
     keyring::Keyring,
     problem::{Kind as ProblemKind, Problem},
     route::Route,
     server::Limits,
     shared::{MAX_PREVIEWS, Shared},
+    sign_in_throttle::SignInThrottle,
 };
 use crate::{
     health::Health,
@@ -117,10 +118,10 @@ impl Console {
             database,
             for_long_changes,
             keyring,
-            guesses: Arc::new(Guesses::new(Arc::clone(&metrics))),
+            sign_in_throttle: Arc::new(SignInThrottle::new(Arc::clone(&metrics))),
             health: health.clone(),
             changes: changes.clone(),
-            released: Arc::default(),
+            released_keys: Arc::default(),
             previews: Arc::new(Semaphore::new(MAX_PREVIEWS)),
         };
         let open = health::routes(health).merge(metrics::routes(metrics)).layer(from_fn(origin::open));
@@ -162,6 +163,6 @@ async fn dress(request: Request, next: Next) -> Response {
     if request.uri().path().starts_with("/api/") {
         return next.run(request).await;
     }
-    let asked = request.headers().clone();
-    pages::problem(&asked, next.run(request).await)
+    let (asked, is_form) = (request.headers().clone(), request.method() == Method::POST);
+    pages::problem(&asked, is_form, next.run(request).await)
 }

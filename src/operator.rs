@@ -22,4 +22,4 @@ pub mod selection;
 pub mod unmerge;
 pub mod verify;
 pub mod views;
-pub mod wake_up;
+pub mod wake_worker;

@@ -6,6 +6,7 @@ pub mod component;
 mod consumption;
 mod dead_letter;
 pub mod dead_letter_collector;
+mod lock_wait;
 pub mod maintenance;
 pub mod operations;
 pub mod outbox_relay;

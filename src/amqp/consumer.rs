@@ -117,7 +117,8 @@ pub struct Batch {
     receipts: Vec<Receipt>,
 }
 
-/// Acknowledges a message and all that arrived before it on the same channel.
+/// Acknowledges one message, or all up to it on the same channel: see [`Consumer::acknowledge_each`] and
+/// [`Consumer::acknowledge_through`].
 #[derive(Debug)]
 pub struct Receipt {
     acker: Acker,

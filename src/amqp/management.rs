@@ -11,7 +11,7 @@ use url::Url;
 use self::http::Client;
 pub use self::http::ManagementError;
 use super::Topology;
-use crate::settings;
+use crate::{domain::webhook::requested::WEBHOOK_REQUESTED, settings};
 
 /// What the interface reports.
 #[derive(Clone, Debug, Default)]
@@ -102,7 +102,7 @@ async fn ask(settings: &settings::Amqp, address: &str) -> Result<Management, Man
         (topology.trigger_fired(), vec![(topology.events(), "trigger.fired.#")]),
         (
             topology.webhook(),
-            vec![(topology.events(), "contact.upserted.#"), (topology.events(), "webhook.requested")],
+            vec![(topology.events(), "contact.upserted.#"), (topology.events(), WEBHOOK_REQUESTED)],
         ),
     ] {
         // A namespace has no character that has to be escaped.

@@ -12,7 +12,7 @@ use lapin::{
 };
 use tokio::time::timeout;
 
-use crate::domain::chain::reply::ReplyQueues;
+use crate::domain::{chain::reply::ReplyQueues, webhook::requested::WEBHOOK_REQUESTED};
 
 /// How often the broker delivers a message before it dead-letters it by itself.
 ///
@@ -153,7 +153,7 @@ impl Topology {
         self.bind(channel, self.trigger_fired(), self.events(), "trigger.fired.#").await?;
         self.queue(channel, self.webhook(), true).await?;
         self.bind(channel, self.webhook(), self.events(), "contact.upserted.#").await?;
-        self.bind(channel, self.webhook(), self.events(), "webhook.requested").await
+        self.bind(channel, self.webhook(), self.events(), WEBHOOK_REQUESTED).await
     }
 
     pub(super) async fn exchange(

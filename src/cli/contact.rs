@@ -14,7 +14,7 @@ use crate::{domain::event::CompanyId, postgres::Database, settings::Settings};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Find contacts by phone or email, current or former
+    /// Find contacts by phone or email, current or former, or by the beginning of the name
     #[command(
         after_help = "Example: contact-relay contact find --company acme --email ada@analytical.example"
     )]

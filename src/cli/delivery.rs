@@ -6,19 +6,23 @@ mod resend;
 pub(super) mod select;
 mod show;
 
+use std::cell::Cell;
+
 use clap::Subcommand;
 use time::OffsetDateTime;
 
 use super::{
     bulk::{Bulk, Select as _},
+    dead_letter::{Paging, pages},
     exit::Exit,
     output::{self, Output, moment, span},
 };
 use crate::{
     operator::{
-        deliveries::{self, Listed, Summary},
+        deliveries::{self, Filter, Listed, Summary},
         endpoints::shortened,
         lane::{LaneState, Waits},
+        paging::Cursor,
     },
     postgres::Database,
     settings::Settings,
@@ -58,6 +62,8 @@ pub(super) struct List {
     #[command(flatten)]
     filters: Filters,
     #[command(flatten)]
+    paging: Paging,
+    #[command(flatten)]
     output: Output,
 }
 
@@ -71,12 +77,19 @@ pub(super) async fn run(command: Command, database: &Database, settings: &Settin
 }
 
 async fn list(database: &Database, args: &List) -> anyhow::Result<Exit> {
-    let mut filter = args.filters.filter(database).await?;
+    let filter = Filter { limit: None, ..args.filters.filter(database).await? };
     let limit = args.filters.limit.unwrap_or(DEFAULT_LIMIT);
-    filter.limit = Some(i64::from(limit) + 1);
-    let listed = deliveries::list(database, &filter).await?;
-    output::page(limit, &listed.found, |rows| print(args.output, rows))?;
-    if !listed.is_complete {
+    let is_complete = Cell::new(true);
+    let fetch = async |after: Option<Cursor>, limit| {
+        let filter = Filter { before: after.map(Cursor::position), ..filter.clone() };
+        let found = deliveries::page(database, &filter, limit).await?;
+        is_complete.set(is_complete.get() && found.is_complete);
+        Ok(found.page)
+    };
+    let page = pages(limit, args.paging.after, fetch).await?;
+    print(args.output, &page.items)?;
+    output::more(limit, &page);
+    if !is_complete.get() {
         output::note(
             "too many deliveries wait for their first attempt to search all of them; the oldest are not listed",
         );

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     domain::event::Key,
     operator::{
-        endpoints::{self, Change, Changed, Endpoint, shortened},
+        endpoints::{self, Change, Changed, Endpoint, Filter, shortened},
         lane::LaneState,
         paging::MAX_PAGE,
     },
@@ -61,6 +61,9 @@ pub(super) struct List {
     /// Only endpoints in this state; repeat the option for several
     #[arg(long, value_name = "STATE", value_parser = variant::<LaneState>())]
     state: Vec<LaneState>,
+    /// Only endpoints whose host contains this text, or with exactly this URL
+    #[arg(long, value_name = "HOST|URL")]
+    address: Option<String>,
     #[command(flatten)]
     output: Output,
 }
@@ -118,9 +121,10 @@ async fn list(database: &Database, args: &List) -> anyhow::Result<Exit> {
         "last error",
     ];
     let (mut list, mut after) = (output::Rows::new(args.output.format, columns), None);
+    let filter =
+        Filter { company: args.company.clone(), states: args.state.clone(), address: args.address.clone() };
     loop {
-        let company = args.company.as_deref();
-        let (rows, next) = endpoints::page(database, company, &args.state, after.as_ref(), MAX_PAGE).await?;
+        let (rows, next) = endpoints::page(database, &filter, after.as_ref(), MAX_PAGE).await?;
         list.print(&rows, cells)?;
         after = next;
         if after.is_none() {

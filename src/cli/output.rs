@@ -45,20 +45,6 @@ fn text(text: impl Display) -> anyhow::Result<()> {
     }
 }
 
-/// Prints at most `limit` of the rows. The caller fetches one row more, so that this can note that there are more.
-pub(super) fn page<T>(
-    limit: u32,
-    rows: &[T],
-    print: impl FnOnce(&[T]) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    let shown = usize::try_from(limit).ok().and_then(|limit| rows.get(..limit));
-    print(shown.unwrap_or(rows))?;
-    if shown.is_some_and(|shown| shown.len() < rows.len()) {
-        note(format_args!("there are more than these {limit}; raise --limit to see them"));
-    }
-    Ok(())
-}
-
 /// Notes where a listing continues, if it does.
 pub(super) fn more<T>(limit: u32, page: &Page<T>) {
     if let Some(next) = page.next {

@@ -29,6 +29,9 @@ trigger preview definition.json --arguments {}
 trigger preview definition.json --arguments {} --client-data {}
 contact find --company acme --phone 1
 contact find --company acme --email a@b.c --phone 1 -o json
+contact find --company acme --name ada --limit 10 --after ID
+endpoint list --company acme --address hooks.example
+delivery list --after AQAAAAAAAAABAAAAAAAAAAAAAAAAAAAAAA
 contact show --company acme ID
 contact show --company acme ID --reveal --because reason
 contact history --company acme ID -o ndjson
@@ -105,6 +108,8 @@ fn invalid_command_is_refused() {
         "run --role everything",
         "publish",
         "contact find --company acme",
+        "contact find --company acme --name ada --phone 1",
+        "contact find --company acme --email a@b.c --after 0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11",
         "contact find --phone 1",
         "contact show --company acme not-an-id",
         "contact erase --company acme",

@@ -7,7 +7,7 @@ use axum::{
 use time::OffsetDateTime;
 
 use super::{
-    guests::Peer,
+    connections::Peer,
     keyring::{Keyring, Session},
     problem::{Kind, Problem},
     shared::Shared,
@@ -63,7 +63,8 @@ impl Caller {
             let token = token(headers).unwrap_or_default();
             let find = || keyring.bearer(token);
             let peer = peer(&parts.extensions)?;
-            let bearer = shared.guesses.admit(peer, Proof::Bearer, Keyring::is_long(token), find).await?;
+            let bearer =
+                shared.sign_in_throttle.admit(peer, Proof::Bearer, Keyring::is_long(token), find).await?;
             return Ok(Self { actor: by(bearer.name), role: bearer.role, csrf: None });
         }
         let session = session(keyring, headers)

@@ -34,8 +34,8 @@ use axum::{
     response::{Html, IntoResponse as _, Response},
 };
 
-use self::assets::Assets;
-use super::{problem::Problem, route::Route};
+use self::{assets::Assets, shell::Shell};
+use super::{caller::Caller, problem::Problem, route::Route};
 use crate::settings::Role;
 
 /// The pages.
@@ -69,13 +69,13 @@ pub(super) fn routes() -> Vec<Route> {
         Route::form("/endpoints/{id}/enable", Role::Operator, endpoint::enable),
         Route::form("/endpoints/{id}/test", Role::Operator, endpoint::test),
         Route::page("/contacts", Role::Viewer, contacts::show),
-        Route::ask("/contacts", Role::Viewer, contacts::search),
+        Route::form_query("/contacts", Role::Viewer, contacts::search),
         Route::page("/contacts/{id}", Role::Viewer, contact::show),
         Route::form("/contacts/{id}/unmerge", Role::Editor, contact_changes::unmerge),
         Route::form("/contacts/{id}/erase", Role::Admin, contact_changes::erase),
         Route::form("/contacts/{id}/reveal", Role::Admin, contact_changes::reveal),
         Route::page("/playground", Role::Viewer, playground::show),
-        Route::ask("/playground", Role::Viewer, playground::preview),
+        Route::form_query("/playground", Role::Viewer, playground::preview),
         Route::page("/audit", Role::Viewer, audit::list),
     ];
     routes.extend(operation::decisions());
@@ -111,23 +111,70 @@ struct ProblemPage<'a> {
     assets: Assets,
 }
 
-/// A problem as a page, for a client that asked for one.
-pub(super) fn problem(asked: &HeaderMap, response: Response) -> Response {
-    let accept = asked.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+/// A problem of somebody who has signed in: in the frame, with a way back.
+#[derive(Template)]
+#[template(path = "refused.html")]
+struct RefusedPage<'a> {
+    shell: Shell,
+    title: &'static str,
+    detail: &'a str,
+    /// Whether a form was sent that changed nothing.
+    is_unchanged: bool,
+    back: String,
+}
+
+/// A problem as a page, for a client that asked for one; `is_form` if it sent a form.
+pub(super) fn problem(asked: &HeaderMap, is_form: bool, response: Response) -> Response {
+    let text = |name| asked.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let accept = text(header::ACCEPT);
     let Some(problem) = response.extensions().get::<Problem>().filter(|_| accept.contains("text/html"))
     else {
         return response;
     };
-    let page =
-        html(&ProblemPage { title: problem.kind.title(), detail: &problem.detail, assets: Assets::new() });
+    let (title, detail) = (problem.kind.title(), problem.detail.as_str());
+    let page = match response.extensions().get::<Caller>() {
+        Some(caller) if caller.csrf.is_some() => html(&RefusedPage {
+            shell: Shell::new(caller, "", title),
+            title,
+            detail,
+            is_unchanged: is_form && problem.is_unchanged,
+            back: origin(text(header::REFERER), text(header::HOST)),
+        }),
+        _ => html(&ProblemPage { title, detail, assets: Assets::new() }),
+    };
     let (mut parts, _) = response.into_parts();
     parts.headers.remove(header::CONTENT_TYPE);
     parts.headers.remove(header::CONTENT_LENGTH);
     (parts.status, parts.headers, page).into_response()
 }
 
+/// The page of ours that a request came from, or the first one.
+fn origin(referer: &str, host: &str) -> String {
+    let path = referer.split_once("://").and_then(|(_, rest)| rest.strip_prefix(host));
+    query::back(path.map(str::to_owned), "/")
+}
+
 /// A page. A template fails only if writing to memory does.
 fn html(page: &impl Template) -> Response {
     page.render()
         .map_or_else(|error| Problem::internal(&error).into_response(), |text| Html(text).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn way_back_is_a_page_of_ours() {
+        for (referer, expected) in [
+            ("https://relay.example:8443/dead-letters?a=b", "/dead-letters?a=b"),
+            ("https://evil.example/dead-letters", "/"),
+            ("https://relay.example:8443.evil.example/x", "/"),
+            ("https://relay.example:8443//evil.example", "/"),
+            ("relay.example:8443/x", "/"),
+            ("", "/"),
+        ] {
+            assert_eq!(origin(referer, "relay.example:8443"), expected, "{referer}");
+        }
+    }
 }

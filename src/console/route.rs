@@ -19,8 +19,9 @@ use url::form_urlencoded;
 use super::{
     body::{self, CSRF_FIELD},
     caller::Caller,
+    idempotency,
     keyring::is_same,
-    once, origin,
+    origin,
     problem::{Kind as ProblemKind, Problem},
     shared::Shared,
     upload,
@@ -122,7 +123,11 @@ impl Route {
     }
 
     /// `POST` of a form that only reads, because its parameters must not be in a URL.
-    pub(super) fn ask<T: 'static>(path: &'static str, role: Role, handler: impl Handler<T, Shared>) -> Self {
+    pub(super) fn form_query<T: 'static>(
+        path: &'static str,
+        role: Role,
+        handler: impl Handler<T, Shared>,
+    ) -> Self {
         let info =
             RouteInfo { method: Method::POST, path, role: Some(role), kind: Kind::Read, face: Face::Page };
         Self { info, handler: on(MethodFilter::POST, handler) }
@@ -190,12 +195,12 @@ impl Gate {
         if !caller.is(role) {
             let (needed, has) = (role.name(), caller.role.name());
             let detail = format!("this needs the role {needed}; `{}` has {has}", caller.actor.name);
-            return Err(Problem::new(ProblemKind::Forbidden, detail).into_response());
+            return Err(refused(Problem::new(ProblemKind::Forbidden, detail), caller));
         }
         if self.info.method == Method::POST
             && let Some(csrf) = &caller.csrf
         {
-            request = check_form(request, csrf).await.map_err(Problem::into_response)?;
+            request = check_form(request, csrf).await.map_err(|problem| refused(problem, caller.clone()))?;
         }
         request.extensions_mut().insert(caller);
         Ok(request)
@@ -213,14 +218,24 @@ impl Gate {
         Redirect::to(&format!("/sign-in{}", query.unwrap_or_default())).into_response()
     }
 
-    /// A change continues when its client disconnects: half a change helps nobody.
     async fn run(self, request: Request, next: Next) -> Response {
+        let caller = request.extensions().get::<Caller>().cloned();
+        let mut response = self.answer(request, next).await;
+        // The page of a problem is in the caller's frame.
+        if let Some(caller) = caller {
+            response.extensions_mut().insert(caller);
+        }
+        response
+    }
+
+    /// A change continues when its client disconnects: half a change helps nobody.
+    async fn answer(self, request: Request, next: Next) -> Response {
         match self.info.kind {
             Kind::Change => {
                 let (changes, is_api) = (self.shared.changes.clone(), self.info.face == Face::Api);
                 let running = changes.spawn(async move {
                     if is_api {
-                        once::run(&self.shared, request, next).await
+                        idempotency::run(&self.shared, request, next).await
                     } else {
                         next.run(request).await
                     }
@@ -236,6 +251,13 @@ impl Gate {
             }
         }
     }
+}
+
+/// A problem of this caller.
+fn refused(problem: Problem, caller: Caller) -> Response {
+    let mut response = problem.into_response();
+    response.extensions_mut().insert(caller);
+    response
 }
 
 /// The page of a stranger can send the cookie of a session in some browsers, but it does not know this token.

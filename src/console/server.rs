@@ -20,8 +20,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    guests::{Guest, Guests, Peer},
-    patience::Patient,
+    connections::{Connection, Connections, Peer},
+    write_timeout::WriteTimeout,
 };
 
 /// The pause after a failed accept, for example because file descriptors have run out.
@@ -44,16 +44,16 @@ pub(super) struct Limits {
 
 /// Serves requests until `stop`, then waits for open ones.
 pub(super) async fn serve(listener: TcpListener, routes: Router, stop: CancellationToken, limits: Limits) {
-    let guests = Guests::new(limits.connections);
-    let connections = TaskTracker::new();
-    while let Some((stream, guest)) = accept(&listener, &guests, &stop).await {
+    let connections = Connections::new(limits.connections);
+    let tasks = TaskTracker::new();
+    while let Some((stream, connection)) = accept(&listener, &connections, &stop).await {
         let (routes, stop) = (routes.clone(), stop.clone());
-        connections.spawn(converse(stream, guest, routes, stop, limits));
+        tasks.spawn(converse(stream, connection, routes, stop, limits));
     }
     // A client that connects now is refused, and may ask another process.
     drop(listener);
-    connections.close();
-    if timeout(limits.drain, connections.wait()).await.is_err() {
+    tasks.close();
+    if timeout(limits.drain, tasks.wait()).await.is_err() {
         tracing::info!("open requests outlasted the stop of the HTTP server");
     }
 }
@@ -61,14 +61,14 @@ pub(super) async fn serve(listener: TcpListener, routes: Router, stop: Cancellat
 /// The next connection, with its place; `None` at the stop.
 async fn accept(
     listener: &TcpListener,
-    guests: &Guests,
+    connections: &Connections,
     stop: &CancellationToken,
-) -> Option<(TcpStream, Guest)> {
+) -> Option<(TcpStream, Connection)> {
     loop {
         match stop.run_until_cancelled(listener.accept()).await? {
             Ok((stream, address)) => {
-                let guest = stop.run_until_cancelled(guests.admit(Peer::from(address))).await??;
-                return Some((stream, guest));
+                let connection = stop.run_until_cancelled(connections.admit(Peer::from(address))).await??;
+                return Some((stream, connection));
             }
             Err(error) => {
                 tracing::warn!(error = crate::telemetry::chain(&error), "could not accept a connection");
@@ -79,21 +79,27 @@ async fn accept(
 }
 
 /// Answers the requests of one connection, one after the other.
-async fn converse(stream: TcpStream, guest: Guest, routes: Router, stop: CancellationToken, limits: Limits) {
+async fn converse(
+    stream: TcpStream,
+    connection: Connection,
+    routes: Router,
+    stop: CancellationToken,
+    limits: Limits,
+) {
     // A response is written at once, so waiting for more to send gains nothing.
     let _ = stream.set_nodelay(true);
-    let stream = TokioIo::new(Patient::new(stream, limits.write_timeout));
-    let leave = guest.leave.clone();
-    let service = Served { routes: TowerToHyperService::new(routes), guest: Arc::new(guest) };
+    let stream = TokioIo::new(WriteTimeout::new(stream, limits.write_timeout));
+    let leave = connection.leave.clone();
+    let service = Served { routes: TowerToHyperService::new(routes), connection: Arc::new(connection) };
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.head_timeout).max_header_size(limits.head);
-    let mut connection = pin!(http.serve_connection(stream, service));
+    let mut conversation = pin!(http.serve_connection(stream, service));
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
+        ended = conversation.as_mut() => ended,
         () = leave.cancelled() => return,
         () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            conversation.as_mut().graceful_shutdown();
+            conversation.await
         }
     };
     // The client's fault, or it disconnected; the next request has its own connection.
@@ -105,7 +111,7 @@ async fn converse(stream: TcpStream, guest: Guest, routes: Router, stop: Cancell
 /// The routes for one connection. Each request learns its [`Peer`].
 struct Served {
     routes: TowerToHyperService<Router>,
-    guest: Arc<Guest>,
+    connection: Arc<Connection>,
 }
 
 impl Service<Request<Incoming>> for Served {
@@ -114,12 +120,12 @@ impl Service<Request<Incoming>> for Served {
     type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        request.extensions_mut().insert(self.guest.peer);
-        self.guest.begin();
-        let (guest, answer) = (Arc::clone(&self.guest), self.routes.call(request));
+        request.extensions_mut().insert(self.connection.peer);
+        self.connection.begin();
+        let (connection, answer) = (Arc::clone(&self.connection), self.routes.call(request));
         Box::pin(async move {
             let answer = answer.await;
-            guest.end();
+            connection.end();
             answer
         })
     }

@@ -6,10 +6,10 @@ use tokio::{runtime::Handle, sync::Semaphore, task::spawn_blocking, time::timeou
 use tokio_util::task::TaskTracker;
 
 use super::{
-    guesses::Guesses,
     keyring::Keyring,
     problem::{Kind, Problem},
-    released::Released,
+    released_keys::ReleasedKeys,
+    sign_in_throttle::SignInThrottle,
 };
 use crate::{health::Health, postgres::Database, settings::Settings};
 
@@ -31,12 +31,12 @@ pub(super) struct Shared {
     /// For changes that need more time than a page has: unmerge and erase.
     pub(super) for_long_changes: Database,
     pub(super) keyring: Arc<Keyring>,
-    pub(super) guesses: Arc<Guesses>,
+    pub(super) sign_in_throttle: Arc<SignInThrottle>,
     /// The state of this process.
     pub(super) health: Health,
     /// Changes that have begun. They continue when their client disconnects, and the server waits for them when it stops.
     pub(super) changes: TaskTracker,
-    pub(super) released: Arc<Released>,
+    pub(super) released_keys: Arc<ReleasedKeys>,
     /// Places of previews. One that nobody waits for any more keeps its place until it ends.
     pub(super) previews: Arc<Semaphore>,
 }

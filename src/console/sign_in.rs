@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use super::{
     body::{Form, Params},
     caller::COOKIE,
-    guests::Peer,
+    connections::Peer,
     keyring::{Bearer, Keyring, SESSION},
     pages::{self, SignIn},
     problem::{Kind, Problem},
@@ -56,7 +56,7 @@ async fn enter(
     } else {
         let token = token.trim().as_bytes();
         let find = || shared.keyring.bearer(token);
-        match shared.guesses.admit(peer, Proof::Form, Keyring::is_long(token), find).await {
+        match shared.sign_in_throttle.admit(peer, Proof::Form, Keyring::is_long(token), find).await {
             Ok(bearer) => return begin(&shared, &bearer, &headers, &then),
             Err(problem) if problem.kind == Kind::TooManyAttempts => (problem.kind.status(), LIMITED),
             Err(problem) => (problem.kind.status(), "This token is not valid."),
@@ -82,7 +82,7 @@ async fn follow(
     }
     let find = || shared.keyring.follow_link(&code);
     // Our codes are long.
-    let bearer = shared.guesses.admit(peer, Proof::Link, true, find).await;
+    let bearer = shared.sign_in_throttle.admit(peer, Proof::Link, true, find).await;
     let bearer = bearer.map_err(|problem| match problem.kind {
         Kind::TooManyAttempts => problem,
         _ => gone(),

@@ -16,7 +16,7 @@ use secrecy::ExposeSecret as _;
 
 use super::{
     body,
-    once::Personal,
+    idempotency::Personal,
     problem::{Kind, Problem},
     shared::Shared,
 };

@@ -120,15 +120,6 @@ pub struct Delivery {
     pub attempts: Vec<Attempt>,
 }
 
-/// The deliveries that match, newest first; those that wait for their first attempt as far as they could be searched.
-///
-/// # Errors
-/// When the database fails.
-pub async fn list(database: &Database, filter: &Filter) -> Result<Searched<Listed>, sqlx::Error> {
-    let Searched { found, is_complete } = database.unit(async |conn| store::list(conn, filter).await).await?;
-    Ok(Searched { found: found.into_iter().map(Listed::new).collect(), is_complete })
-}
-
 /// The lines of a listing for `keys`.
 ///
 /// # Errors

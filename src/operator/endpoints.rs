@@ -16,7 +16,7 @@ use super::{
     audit::{self, Actor},
     ids,
     lane::LaneState,
-    wake_up::wake,
+    wake_worker::wake,
 };
 use crate::{
     domain::event::Key,
@@ -27,7 +27,7 @@ use crate::{
     settings,
 };
 
-pub use page::{Position, page};
+pub use page::{Filter, Position, page};
 pub use show::{Shown, show};
 pub use terms::{Signing, Terms};
 

@@ -13,7 +13,7 @@ use crate::{
     domain::{
         chain::{
             outgoing::Publisher,
-            plan::{Explained, Outcome, Plan, Step, Work, plan},
+            plan::{ArgumentResult, Explained, Plan, Step, Work, plan},
             rules::Rules,
             run::{Deployment, Firing, run},
         },
@@ -221,9 +221,9 @@ fn shown(field: Field, value: &str) -> String {
 /// The outcome of one argument: `stored`, `noValue` or `rejected`.
 fn argument_json(Explained { field, parameter, given, outcome }: Explained) -> Value {
     let (outcome, value, because) = match outcome {
-        Outcome::Stored(value, because) => ("stored", Some(shown(field, &value)), because),
-        Outcome::NoValue(because) => ("noValue", None, Some(because)),
-        Outcome::Rejected(because) => ("rejected", None, Some(because)),
+        ArgumentResult::Stored(value, because) => ("stored", Some(shown(field, &value)), because),
+        ArgumentResult::NoValue(because) => ("noValue", None, Some(because)),
+        ArgumentResult::Rejected(because) => ("rejected", None, Some(because)),
     };
     json!({
         "field": field.name(), "parameter": parameter, "given": shown(field, &given),

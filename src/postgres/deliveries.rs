@@ -24,7 +24,7 @@ pub use digest::make_digests;
 pub use documents::documents;
 pub use insert::{First, NewDelivery, existing, insert};
 pub use load::{Cursor, Loaded, Visit, load};
-pub use read::{Filter, State, Summary, list, matching, unrecorded};
+pub use read::{Filter, State, Summary, matching, unrecorded};
 pub use record::{Attempted, record};
 pub use resend::{Locked, discard, lock, lock_lanes, lock_pending, lock_rows, make_due, restart, restore};
 pub use slices::{Matching, by_slices, search, search_waiting};

@@ -17,7 +17,8 @@ pub use control::{enable, pause, resume};
 pub use idle::{Removed, delete_idle};
 pub use read::{EndpointRow, Lane, get, matching, page, page_in_states};
 pub use schedule::{
-    TURNS, Turns, claim, lanes, next_due, release, release_forgotten, release_owned, save_slots, schedule,
+    BUCKETS, ClaimLimits, claim, lanes, next_due, release, release_forgotten, release_owned, save_slots,
+    schedule,
 };
 pub use state::{ClaimedLane, LaneRow};
 
@@ -215,7 +216,7 @@ pub struct Change {
     /// The state of its breaker when it was locked.
     pub was: State,
     /// It had no failures when it was locked.
-    pub was_calm: bool,
+    pub had_no_failures: bool,
     /// Its breaker, to be changed.
     pub breaker: Breaker,
     /// Maximum number of concurrent requests.
@@ -273,7 +274,7 @@ pub async fn lock(conn: &mut PgConnection, keys: &[&Key]) -> Result<Vec<Change>,
         Change {
             key: Key { company: row.company_id, id: row.endpoint_id },
             was: state,
-            was_calm: breaker.is_calm(),
+            had_no_failures: breaker.has_no_failures(),
             breaker,
             max_in_flight: counted(row.max_in_flight),
             now: row.now,

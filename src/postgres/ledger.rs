@@ -1,4 +1,4 @@
-//! The ledger: the proof of how an event ended, and the history of contacts, with the values that each step gave.
+//! The ledger: the proof of how an event ended. `batch` writes the history of contacts, and `contacts` reads it.
 
 use std::collections::HashMap;
 

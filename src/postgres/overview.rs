@@ -37,7 +37,7 @@ pub struct Waiting {
     pub first_due_at: Option<OffsetDateTime>,
 }
 
-/// An endpoint whose lane is not open and calm.
+/// An endpoint whose lane is closed or has failures.
 #[derive(Clone, Debug)]
 pub struct Troubled {
     /// The company's id.

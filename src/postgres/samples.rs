@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use super::endpoints::TURNS;
+use super::endpoints::BUCKETS;
 
 /// Maximum number of rows that one statement counts.
 const MAX_COUNTED: i64 = 10_000;
@@ -11,7 +11,7 @@ const MAX_COUNTED: i64 = 10_000;
 /// The same of operations.
 const MAX_OPERATIONS: i64 = 1_000;
 
-/// How many overdue lanes of a turn, and how many batches, are searched for a company that nobody serves.
+/// How many overdue lanes of a bucket, and how many batches, are searched for a company that nobody serves.
 const MAX_PASSED: i64 = 10;
 
 /// How long the oldest untaken work is overdue, in seconds.
@@ -54,7 +54,7 @@ pub async fn lag(conn: &mut PgConnection) -> Result<Lag, sqlx::Error> {
                       ORDER BY e.next_due_at LIMIT $3) due
                   WHERE NOT EXISTS (SELECT FROM served s WHERE s.company_id = due.company_id))),
                  0)::float8 AS "webhook!""#,
-        TURNS,
+        BUCKETS,
         MAX_COUNTED,
         MAX_PASSED,
     )

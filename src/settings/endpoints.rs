@@ -179,12 +179,6 @@ impl Webhook {
         }
     }
 
-    /// The longest deadline of any attempt.
-    #[must_use]
-    pub fn longest_timeout(&self) -> Duration {
-        self.endpoints.iter().filter_map(EndpointRule::timeout).fold(self.timeout, Duration::max)
-    }
-
     /// The terms of every endpoint, without the other settings and their secrets.
     #[must_use]
     pub fn terms(&self) -> EndpointTerms {

@@ -1,18 +1,15 @@
 //! The one way to consume a queue: connect, declare, consume, and rebuild all of it after any failure of the broker or
-//! the connection. [`Batches`] consumes batch by batch.
+//! the connection.
 
 use std::time::Duration;
 
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, info, info_span, warn};
+use tracing::{info, warn};
 
 use super::backoff::Backoff;
 use crate::{
-    amqp::{
-        self, Batch, BatchLimits, ConnectError, Connection, ConsumeError, Consumer, Received, Topology,
-        TopologyError,
-    },
+    amqp::{self, Batch, ConnectError, Connection, ConsumeError, Consumer, Topology, TopologyError},
     health::Health,
     metrics::{Metrics, Queue, Room},
     settings,
@@ -89,42 +86,6 @@ pub(super) enum Ended {
     Stopped,
     /// All messages are acknowledged, and none has arrived for so long that the consumer may be dead.
     Idle,
-}
-
-/// Settles batch after batch.
-pub(super) struct Batches<'a, S> {
-    pub(super) component: &'a str,
-    pub(super) counts: Counts<'a>,
-    pub(super) limits: BatchLimits,
-    pub(super) settle: S,
-}
-
-/// Processes one batch.
-pub(super) trait Settle: Send {
-    /// Commits an outcome for every message. `true`: the batch is acked. `false`, because the process is
-    /// stopping: the batch is requeued.
-    fn settle(&mut self, messages: &[Received]) -> impl Future<Output = bool> + Send;
-}
-
-impl<S: Settle> Work for Batches<'_, S> {
-    async fn work(
-        &mut self,
-        consumer: &mut Consumer,
-        backoff: &mut Backoff,
-        stop: &CancellationToken,
-    ) -> Result<Ended, ConsumeError> {
-        while let Some(batch) = stop.run_until_cancelled(consumer.next_batch(&self.limits)).await {
-            let Some(batch) = batch? else { return Ok(Ended::Idle) };
-            backoff.reset();
-            self.counts.arrived(&batch);
-            let span = info_span!("batch", component = self.component, messages = batch.messages.len());
-            if !self.settle.settle(&batch.messages).instrument(span).await {
-                break;
-            }
-            self.counts.acked(consumer.acknowledge(batch).await)?;
-        }
-        Ok(Ended::Stopped)
-    }
 }
 
 impl Consumption<'_> {

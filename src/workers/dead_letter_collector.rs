@@ -13,7 +13,7 @@ use std::{
 };
 
 use secrecy::ExposeSecret as _;
-use sqlx::{Connection as _, Executor as _, PgConnection};
+use sqlx::{Connection as _, PgConnection};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info_span, warn};
 
@@ -22,6 +22,7 @@ use super::{
     backoff::{self, Backoff},
     component::DEAD_LETTER_COLLECTOR,
     consumption::{Consumption, Counts, Ended, Work},
+    lock_wait::LockWait,
     retry, spans,
 };
 use crate::{
@@ -216,7 +217,7 @@ impl Collection<'_> {
         let due: Vec<_> = self.aside.extract_if(.., |one| one.due_at <= now).take(MAX_RETRIED).collect();
         for mut one in due {
             let portion = std::slice::from_ref(&one.dead);
-            match self.store_one(portion, Patience::Brief, &SearchBudget::default(), stop).await {
+            match self.store_one(portion, LockWait::Short, &SearchBudget::default(), stop).await {
                 None => return Ok(ControlFlow::Break(())),
                 Some(Ok(())) => {
                     let acked = consumer.acknowledge_each(vec![one.receipt]).await;
@@ -268,11 +269,11 @@ impl Collection<'_> {
         let (mut portions, mut unstored) = (Vec::new(), HashSet::new());
         portions.push(0..dead.len());
         // Many may be locked, and each try waits for the first that is.
-        let mut patience = Patience::Patient;
+        let mut lock_wait = LockWait::Default;
         while let Some(places) = portions.pop() {
             let Some(portion) = dead.get(places.clone()) else { continue };
-            let stored = self.store_one(portion, patience, &budget, stop).await?;
-            patience = Patience::Brief;
+            let stored = self.store_one(portion, lock_wait, &budget, stop).await?;
+            lock_wait = LockWait::Short;
             let Err(refused) = stored else { continue };
             if portion.len() > 1 {
                 let middle = places.start + portion.len() / 2;
@@ -289,14 +290,14 @@ impl Collection<'_> {
     async fn store_one(
         &self,
         portion: &[NewDeadLetter],
-        patience: Patience,
+        lock_wait: LockWait,
         budget: &SearchBudget,
         stop: &CancellationToken,
     ) -> Option<Result<(), Unstored>> {
         let DeadLetterCollector { database, health, settings, metrics, .. } = self.collector;
         let pepper = settings.contacts.suppression_pepper.expose_secret();
         let recognition = Recognition { pepper, regions: self.regions, budget };
-        let store = || database.unit(async move |conn| store(conn, recognition, portion, patience).await);
+        let store = || database.unit(async move |conn| store(conn, recognition, portion, lock_wait).await);
         let began = Instant::now();
         let stored = retry::until_judged(DEAD_LETTER_COLLECTOR, health, stop, store).await?;
         let unstored = match stored {
@@ -313,15 +314,6 @@ impl Collection<'_> {
     }
 }
 
-/// How long a transaction waits for locks.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Patience {
-    /// As long as other transactions do.
-    Patient,
-    /// A tenth of a second, and not at all for the open dead letters that messages have already: those stay as they are.
-    Brief,
-}
-
 /// What one transaction has stored.
 enum Stored {
     /// Everything: the new dead letters, and how many lost their contents because they could not be searched.
@@ -335,12 +327,10 @@ async fn store(
     conn: &mut PgConnection,
     recognition: Recognition<'_>,
     dead: &[NewDeadLetter],
-    patience: Patience,
+    lock_wait: LockWait,
 ) -> Result<Stored, sqlx::Error> {
     let mut transaction = conn.begin().await?;
-    if patience == Patience::Brief {
-        transaction.execute("SET LOCAL lock_timeout = '100ms'").await?;
-    }
+    lock_wait.set(&mut transaction).await?;
     let events: Vec<_> = dead.iter().filter_map(NewDeadLetter::event).collect();
     let ends = ledger::seen(&mut transaction, "", &events, &[]).await?.ends;
     let mut dead: Vec<_> =
@@ -350,7 +340,9 @@ async fn store(
         transaction.rollback().await?;
         return Ok(Stored::TooMany);
     };
-    if patience == Patience::Brief {
+    // After a first wait, open dead letters that others have locked stay as they are.
+    let skips_locked = lock_wait != LockWait::Default;
+    if skips_locked {
         dead_letters::take_locked(&mut transaction, &mut dead).await?;
     }
     let replays: Vec<_> = dead.iter().filter_map(|new| Some((new.replay_of?, new.as_message()))).collect();

@@ -43,13 +43,13 @@ use super::{
     component::OUTBOX_RELAY,
     presence::Presence,
     retry,
-    room::{Handed, Room},
+    room::{InMemory, Room},
 };
 use crate::{
     amqp::{Outcomes, Unpublished},
     health::Health,
     metrics::Metrics,
-    postgres::{Database, effects::events::Committed},
+    postgres::{Database, effects::events::EventBatch},
     settings::Settings,
     telemetry::{chain, traces::Traces},
 };
@@ -65,10 +65,10 @@ const BLOCKED: &str =
 pub struct OutboxRelay {
     settings: Arc<Settings>,
     database: Database,
-    committed: mpsc::UnboundedReceiver<Handed<Committed>>,
+    event_batches: mpsc::UnboundedReceiver<InMemory<EventBatch>>,
     /// What has arrived and is not sent.
-    waiting: VecDeque<Handed<Committed>>,
-    /// Shared with those who hand over.
+    waiting: VecDeque<InMemory<EventBatch>>,
+    /// Shared with those who send.
     room: Room,
     presence: Presence,
     health: Health,
@@ -85,12 +85,12 @@ pub struct OutboxRelay {
 }
 
 impl OutboxRelay {
-    /// Prepares the relay. `committed` are the rows that the workers of this process have committed, in `room`.
+    /// Prepares the relay. `event_batches` are those that the workers of this process have committed, in `room`.
     #[must_use]
     pub fn new(
         settings: Arc<Settings>,
         database: Database,
-        committed: mpsc::UnboundedReceiver<Handed<Committed>>,
+        event_batches: mpsc::UnboundedReceiver<InMemory<EventBatch>>,
         room: Room,
         presence: Presence,
         health: Health,
@@ -101,7 +101,7 @@ impl OutboxRelay {
             measures: Measures::new(metrics),
             settings,
             database,
-            committed,
+            event_batches,
             waiting: VecDeque::new(),
             room,
             presence,
@@ -176,8 +176,8 @@ impl OutboxRelay {
         let lease = self.settings.outbox.lease;
         let mut recollection = interval_at(Instant::now() + lease, lease);
         let mut workers_ended = false;
-        // What workers have handed over meanwhile goes before what was left.
-        let mut held_up = self.waiting.len() + self.committed.len();
+        // What workers have sent meanwhile goes before what was left.
+        let mut held_up = self.waiting.len() + self.event_batches.len();
         while !(workers_ended && self.flight.is_empty()) {
             let given_up = broker.tend();
             if !given_up.is_empty() {
@@ -199,9 +199,9 @@ impl OutboxRelay {
                     }
                     outcomes => self.note(outcomes, backoff).await,
                 },
-                committed = next(&mut self.waiting, &mut self.committed), if has_room && !workers_ended => match committed {
+                committed = next(&mut self.waiting, &mut self.event_batches), if has_room && !workers_ended => match committed {
                     Some(committed) => {
-                        let rows = self.hand_over(broker, committed);
+                        let rows = self.prepare_committed(broker, committed);
                         held_up = held_up.saturating_sub(rows);
                     }
                     None => workers_ended = true,
@@ -224,22 +224,22 @@ impl OutboxRelay {
     }
 
     /// Prepares committed rows, and further ones up to one portion. Returns how many.
-    fn hand_over(&mut self, broker: &Broker, first: Handed<Committed>) -> usize {
-        let mut messages = first.0.events.len();
+    fn prepare_committed(&mut self, broker: &Broker, first: InMemory<EventBatch>) -> usize {
+        let mut messages = first.item.events.len();
         let mut rows = vec![first];
         while messages < PORTION
             && rows.len() < self.flight.free()
-            && let Some(more) = self.waiting.pop_front().or_else(|| self.committed.try_recv().ok())
+            && let Some(more) = self.waiting.pop_front().or_else(|| self.event_batches.try_recv().ok())
         {
-            messages += more.0.events.len();
+            messages += more.item.events.len();
             rows.push(more);
         }
         let taken = rows.len();
         // If the process was suspended, another one may have taken them over, and an erasure may have removed them.
         let owner = self.presence.owner();
         let (own, others): (Vec<_>, Vec<_>) =
-            rows.into_iter().partition(|Handed(row, _)| owner.is_some() && row.owner == owner);
-        for Handed(row, _) in others {
+            rows.into_iter().partition(|InMemory { item: row, .. }| owner.is_some() && row.owner == owner);
+        for InMemory { item: row, .. } in others {
             self.settlement.unsent(row.key);
         }
         self.prepare(&broker.exchange, owner, own, false);
@@ -295,9 +295,9 @@ impl OutboxRelay {
         true
     }
 
-    /// Takes what workers have handed over.
+    /// Takes what workers have sent.
     fn take_arrived(&mut self) {
-        while let Ok(arrived) = self.committed.try_recv() {
+        while let Ok(arrived) = self.event_batches.try_recv() {
             self.waiting.push_back(arrived);
         }
     }
@@ -317,13 +317,13 @@ impl OutboxRelay {
     }
 }
 
-/// The next row that a worker has handed over; `None` once all workers have stopped.
+/// The next batch that a worker has sent; `None` once all workers have stopped.
 async fn next(
-    waiting: &mut VecDeque<Handed<Committed>>,
-    committed: &mut mpsc::UnboundedReceiver<Handed<Committed>>,
-) -> Option<Handed<Committed>> {
+    waiting: &mut VecDeque<InMemory<EventBatch>>,
+    event_batches: &mut mpsc::UnboundedReceiver<InMemory<EventBatch>>,
+) -> Option<InMemory<EventBatch>> {
     match waiting.pop_front() {
         Some(row) => Some(row),
-        None => committed.recv().await,
+        None => event_batches.recv().await,
     }
 }

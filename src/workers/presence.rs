@@ -114,7 +114,7 @@ impl Presence {
         let mut registration = self.registration.clone();
         let registered = registration.wait_for(|now| now.renewed_at.is_some()).await.is_ok();
         if !registered {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

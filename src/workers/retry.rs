@@ -76,6 +76,24 @@ where
     }
 }
 
+/// As [`until_judged`], even while the process stops.
+pub(super) async fn until_judged_unstoppable<T, F>(
+    component: &str,
+    health: &Health,
+    mut unit: impl FnMut() -> F,
+) -> Result<T, sqlx::Error>
+where
+    F: Future<Output = Result<T, sqlx::Error>>,
+{
+    let never = CancellationToken::new();
+    loop {
+        // It returns `None` only when it is canceled.
+        if let Some(judged) = until_judged(component, health, &never, &mut unit).await {
+            return judged;
+        }
+    }
+}
+
 /// Logs and reports that the database refuses some of the work, which is tried again. `recovered` ends the report.
 pub(super) fn report_refusal(component: &str, health: &Health, error: &str) {
     warn!(component, error, "{component} retries work that the database refuses");
@@ -84,7 +102,7 @@ pub(super) fn report_refusal(component: &str, health: &Health, error: &str) {
 
 /// Logs and reports that the database failed, for work that is not retried here.
 pub(super) fn report_failure(component: &str, health: &Health, error: &str) {
-    warn!(component, error, "{component} is waiting for the database");
+    warn!(component, error, "{component} could not use the database");
     health.failing(component, format!("{DATABASE}{error}"));
 }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     metrics::{self, Metrics},
-    postgres::effects::{Group, NewEffects, events::Committed, requests::Requests},
+    postgres::effects::{Group, NewEffects, events::EventBatch, requests::RequestBatch},
 };
 
 /// The unit of room, in bytes.
@@ -86,76 +86,81 @@ pub trait Bulk {
     fn size(&self) -> usize;
 }
 
-/// The way from the workers that commit rows of type `T` to the task that works on them. Clones share it.
-pub struct HandOff<T> {
+/// Sends the batches that workers commit to the task that works on them. Clones share it.
+pub struct BatchSender<T> {
     room: Room,
-    sender: mpsc::UnboundedSender<Handed<T>>,
+    sender: mpsc::UnboundedSender<InMemory<T>>,
 }
 
-/// A row and its room, if it takes any.
-pub struct Handed<T>(pub T, pub Option<Reserved>);
+/// Something in memory, and its room if it takes any.
+pub struct InMemory<T> {
+    /// A row, or an answer.
+    pub item: T,
+    /// Released when this is dropped.
+    pub reserved: Option<Reserved>,
+}
 
-impl<T> Clone for HandOff<T> {
+impl<T> Clone for BatchSender<T> {
     fn clone(&self) -> Self {
         Self { room: self.room.clone(), sender: self.sender.clone() }
     }
 }
 
-impl<T: Bulk> HandOff<T> {
+impl<T: Bulk> BatchSender<T> {
     /// The two ends, with this much room between them.
     #[must_use]
-    pub fn new(room: Room) -> (Self, mpsc::UnboundedReceiver<Handed<T>>) {
+    pub fn new(room: Room) -> (Self, mpsc::UnboundedReceiver<InMemory<T>>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (Self { room, sender }, receiver)
     }
 
     /// Reserves room for what `owner` is about to commit. What found none, and all without an owner, comes back second.
-    fn reserve(&self, owner: Option<Uuid>, rows: Vec<T>) -> (Vec<Handed<T>>, Vec<T>) {
-        let (mut handed, mut left) = (Vec::with_capacity(rows.len()), Vec::new());
+    fn reserve(&self, owner: Option<Uuid>, rows: Vec<T>) -> (Vec<InMemory<T>>, Vec<T>) {
+        let (mut in_memory, mut left) = (Vec::with_capacity(rows.len()), Vec::new());
         for row in rows {
             match owner.and_then(|_| self.room.reserve(row.size())) {
-                Some(reserved) => handed.push(Handed(row, Some(reserved))),
+                Some(reserved) => in_memory.push(InMemory { item: row, reserved: Some(reserved) }),
                 None => left.push(row),
             }
         }
-        (handed, left)
+        (in_memory, left)
     }
 
-    /// Hands over rows that are committed. If nothing takes them any more, because the process is ending, another process
+    /// Sends batches that are committed. If nothing takes them any more, because the process is ending, another process
     /// does.
-    pub fn hand_over(&self, rows: Vec<Handed<T>>) {
+    pub fn send(&self, rows: Vec<InMemory<T>>) {
         for row in rows {
             let _ = self.sender.send(row);
         }
     }
 }
 
-/// Reserves room for groups that `owner` is about to commit. Returns those to hand over after the commit, and the rows of all
-/// to insert. The row of a group without room, or without `hand_off`, has no owner: any process takes it.
+/// Reserves room for groups that `owner` is about to commit. Returns those to send after the commit, and the rows of all
+/// to insert. The row of a group without room, or without a `sender`, has no owner: any process takes it.
 ///
 /// # Errors
 /// Never in practice: every group can be packed.
 pub fn reserve_rows<T: Bulk + Group>(
-    hand_off: Option<&HandOff<T>>,
+    sender: Option<&BatchSender<T>>,
     owner: Option<Uuid>,
     groups: Vec<T>,
-) -> Result<(Vec<Handed<T>>, Vec<NewEffects>), sqlx::Error> {
-    let (handed, left) = match hand_off {
-        Some(hand_off) => hand_off.reserve(owner, groups),
+) -> Result<(Vec<InMemory<T>>, Vec<NewEffects>), sqlx::Error> {
+    let (in_memory, left) = match sender {
+        Some(sender) => sender.reserve(owner, groups),
         None => (Vec::new(), groups),
     };
-    let mut rows = NewEffects::of_groups(handed.iter().map(|Handed(group, _)| group), owner)?;
+    let mut rows = NewEffects::of_groups(in_memory.iter().map(|InMemory { item: group, .. }| group), owner)?;
     rows.extend(NewEffects::of_groups(&left, None)?);
-    Ok((handed, rows))
+    Ok((in_memory, rows))
 }
 
-impl Bulk for Committed {
+impl Bulk for EventBatch {
     fn size(&self) -> usize {
         self.events.iter().map(|event| event.body.len() + OVERHEAD).sum()
     }
 }
 
-impl Bulk for Requests {
+impl Bulk for RequestBatch {
     fn size(&self) -> usize {
         self.deliveries.iter().map(|delivery| delivery.request.size() + OVERHEAD).sum()
     }
@@ -175,19 +180,19 @@ mod tests {
 
     #[test]
     fn rows_without_room_are_left() {
-        let (hand_off, _receiver) = HandOff::new(Room::new(10 * UNIT));
+        let (sender, _receiver) = BatchSender::new(Room::new(10 * UNIT));
         let owner = Some(Uuid::nil());
-        let (handed, left) = hand_off.reserve(owner, vec![Row(6 * UNIT), Row(6 * UNIT), Row(1)]);
-        assert_eq!((handed.len(), left.len()), (2, 1));
-        assert_eq!(hand_off.room.free(), 3 * UNIT);
-        let mut handed = handed;
-        for Handed(_, reserved) in &mut handed {
+        let (in_memory, left) = sender.reserve(owner, vec![Row(6 * UNIT), Row(6 * UNIT), Row(1)]);
+        assert_eq!((in_memory.len(), left.len()), (2, 1));
+        assert_eq!(sender.room.free(), 3 * UNIT);
+        let mut in_memory = in_memory;
+        for InMemory { reserved, .. } in &mut in_memory {
             reserved.as_mut().unwrap().shrink(UNIT);
         }
-        assert_eq!(hand_off.room.free(), 8 * UNIT);
-        drop(handed);
-        assert_eq!(hand_off.reserve(None, vec![Row(1)]).1.len(), 1, "without an owner");
-        let (handed, _) = hand_off.reserve(owner, vec![Row(100 * UNIT)]);
-        assert_eq!((handed.len(), hand_off.room.free()), (1, 0), "larger than all of it");
+        assert_eq!(sender.room.free(), 8 * UNIT);
+        drop(in_memory);
+        assert_eq!(sender.reserve(None, vec![Row(1)]).1.len(), 1, "without an owner");
+        let (in_memory, _) = sender.reserve(owner, vec![Row(100 * UNIT)]);
+        assert_eq!((in_memory.len(), sender.room.free()), (1, 0), "larger than all of it");
     }
 }

@@ -6,17 +6,17 @@
 //! publishes the events. Nothing after the commit can lose an event.
 
 mod alone;
+mod apply_error;
 mod assumed;
 mod commit;
 mod endpoints;
+mod give_up;
 mod intake;
 mod locked;
 mod measures;
-mod outcome;
 mod portion;
-mod refused;
 mod round;
-mod set_aside;
+mod run;
 mod spans;
 mod transaction;
 mod triage;
@@ -28,7 +28,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use self::intake::Intake;
-pub use self::{assumed::Experience, endpoints::Endpoints, set_aside::SetAside, worker::UpsertWorker};
+pub use self::{assumed::Experience, endpoints::Endpoints, give_up::GiveUpPolicy, worker::UpsertWorker};
 use super::consumption::{Consumption, Counts};
 use crate::{amqp::Topology, metrics::Queue};
 

@@ -7,13 +7,15 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, info_span};
 
 use super::{
+    backoff::Backoff,
     component,
-    consumption::{Batches, Consumption, Counts, Settle},
+    consumption::{Consumption, Counts, Ended, Work},
 };
 use crate::{
-    amqp::{BatchLimits, Received, Topology},
+    amqp::{BatchLimits, ConsumeError, Consumer, Topology},
     health::Health,
     metrics::{Metrics, Queue},
     settings::Settings,
@@ -55,26 +57,45 @@ impl WakeUps {
             prefetch_bytes: self.settings.amqp.prefetch_bytes.min(MAX_BYTES),
             health: &self.health,
         };
-        let batches = Batches {
-            component: component::WAKE_UPS,
-            counts,
-            limits: BatchLimits { count, bytes: MAX_BYTES },
-            settle: Wake { worker: &self.worker, stop: &stop },
-        };
-        consumption.run(&stop, batches).await;
+        let limits = BatchLimits { count, bytes: MAX_BYTES };
+        consumption.run(&stop, Wake { worker: &self.worker, counts, limits }).await;
     }
 }
 
+/// Wakes the worker once for each batch, and acknowledges the batch when it has looked for work.
 struct Wake<'a> {
     worker: &'a mpsc::Sender<WakeUp>,
-    stop: &'a CancellationToken,
+    counts: Counts<'a>,
+    limits: BatchLimits,
 }
 
-impl Settle for Wake<'_> {
-    async fn settle(&mut self, _: &[Received]) -> bool {
+impl Work for Wake<'_> {
+    async fn work(
+        &mut self,
+        consumer: &mut Consumer,
+        backoff: &mut Backoff,
+        stop: &CancellationToken,
+    ) -> Result<Ended, ConsumeError> {
+        while let Some(batch) = stop.run_until_cancelled(consumer.next_batch(&self.limits)).await {
+            let Some(batch) = batch? else { return Ok(Ended::Idle) };
+            backoff.reset();
+            self.counts.arrived(&batch);
+            let span = info_span!("batch", component = component::WAKE_UPS, messages = batch.messages.len());
+            if !self.wake(stop).instrument(span).await {
+                break;
+            }
+            self.counts.acked(consumer.acknowledge(batch).await)?;
+        }
+        Ok(Ended::Stopped)
+    }
+}
+
+impl Wake<'_> {
+    /// Returns whether the worker has looked for work. If not, the process is stopping, and the batch is requeued.
+    async fn wake(&self, stop: &CancellationToken) -> bool {
         let (ack, claimed) = oneshot::channel();
         // Sending fails, and so does the answer, only while the worker stops.
         let is_sent = self.worker.send(WakeUp { ack }).await.is_ok();
-        is_sent && matches!(self.stop.run_until_cancelled(claimed).await, Some(Ok(())))
+        is_sent && matches!(stop.run_until_cancelled(claimed).await, Some(Ok(())))
     }
 }

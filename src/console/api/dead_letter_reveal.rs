@@ -12,7 +12,7 @@ use crate::{
     console::{
         body::Json,
         caller::Caller,
-        once::Personal,
+        idempotency::Personal,
         problem::Problem,
         reply::Reply,
         route::Route,

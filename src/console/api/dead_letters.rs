@@ -13,7 +13,7 @@ use crate::{
     console::{
         body::{Json, Params},
         caller::Caller,
-        once::Personal,
+        idempotency::Personal,
         problem::Problem,
         reply::Reply,
         route::Route,

@@ -14,7 +14,7 @@ use crate::{
     console::{
         body::{Json, Params},
         caller::Caller,
-        once::Personal,
+        idempotency::Personal,
         problem::{Kind, Problem},
         reply::Reply,
         route::Route,
@@ -28,7 +28,7 @@ use crate::{
         paging::Cursor,
         selection::Selection,
         views,
-        wake_up::wake,
+        wake_worker::wake,
     },
     postgres::Database,
     settings::Role,

@@ -13,14 +13,14 @@ use crate::{
     console::{
         body::{Json, Params},
         caller::Caller,
-        once::Personal,
+        idempotency::Personal,
         problem::Problem,
         reply::Reply,
         route::Route,
         shared::{Shared, on_one_thread},
     },
     operator::{
-        endpoints::{self, Change},
+        endpoints::{self, Change, Filter},
         lane::LaneState,
         views,
     },
@@ -40,14 +40,14 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 async fn list(State(shared): State<Shared>, caller: Caller, mut query: Params) -> Result<Reply, Problem> {
-    let company = input::text(&mut query, "company")?;
+    let (company, address) = (input::text(&mut query, "company")?, input::text(&mut query, "address")?);
     let states: Vec<LaneState> =
         query.all("state").iter().map(|name| input::named("state", name)).collect::<Result<_, _>>()?;
     let after = query.parsed("cursor", |text| text.parse().ok(), "the `next` of a page")?;
     let limit = input::limit(&mut query)?;
     query.end()?;
-    let (company, after) = (company.as_deref(), after.as_ref());
-    let (page, next) = endpoints::page(&shared.database, company, &states, after, limit).await?;
+    let filter = Filter { company, states, address };
+    let (page, next) = endpoints::page(&shared.database, &filter, after.as_ref(), limit).await?;
     let items = page.iter().map(|one| views::endpoints::listed(one, input::sight(&caller)));
     let items: Vec<Value> = items.collect::<Result<_, _>>()?;
     Ok(Reply(json!({ "items": items, "next": next.map(|next| next.to_string()) })))

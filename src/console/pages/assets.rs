@@ -67,3 +67,55 @@ pub(super) async fn serve(Path(name): Path<String>) -> Result<Response, Problem>
     ];
     Ok((headers, asset.text).into_response())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The relative luminance of WCAG.
+    fn luminance(color: &str) -> f64 {
+        let part = |at: usize| f64::from(u8::from_str_radix(&color[at..at + 2], 16).unwrap()) / 255.0;
+        let linear =
+            |value: f64| if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) };
+        0.2126 * linear(part(1)) + 0.7152 * linear(part(3)) + 0.0722 * linear(part(5))
+    }
+
+    fn contrast(one: &str, other: &str) -> f64 {
+        let (one, other) = (luminance(one), luminance(other));
+        (one.max(other) + 0.05) / (one.min(other) + 0.05)
+    }
+
+    /// WCAG 2.2, 1.4.3 and 1.4.11: 4.5 for text, 3 for the edges of fields and for charts.
+    #[test]
+    fn colors_can_be_told_from_their_ground() {
+        let (light, dark) = STYLESHEET.split_once("@media (prefers-color-scheme: dark)").unwrap();
+        for scheme in [light, dark] {
+            let color = |name: &str| {
+                let (_, rest) = scheme.split_once(&format!("--{name}: ")).unwrap();
+                &rest[..7]
+            };
+            for (name, ground, least) in [
+                ("field", "surface", 3.0),
+                ("field", "ground", 3.0),
+                ("bar-failed", "surface", 3.0),
+                ("bar-waiting", "surface", 3.0),
+                ("bar-done", "surface", 3.0),
+                ("bar-quiet", "surface", 3.0),
+                ("bar-failed", "quiet-ground", 3.0),
+                ("bar-waiting", "quiet-ground", 3.0),
+                ("bar-done", "quiet-ground", 3.0),
+                ("text", "surface", 4.5),
+                ("muted", "surface", 4.5),
+                ("muted", "ground", 4.5),
+                ("accent", "surface", 4.5),
+                ("failed", "failed-ground", 4.5),
+                ("waiting", "waiting-ground", 4.5),
+                ("done", "done-ground", 4.5),
+                ("quiet", "quiet-ground", 4.5),
+            ] {
+                let found = contrast(color(name), color(ground));
+                assert!(found >= least, "{name} on {ground}: {found:.2}");
+            }
+        }
+    }
+}

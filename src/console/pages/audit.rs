@@ -8,13 +8,13 @@ use uuid::Uuid;
 
 use super::{
     super::{body::Params, caller::Caller, problem::Problem, shared::Shared},
-    parts::{Id, Moment, object, printable, words},
+    parts::{Id, Moment, link, object, printable, words},
     progress::path,
     query::{Choice, Given, MOMENT, PAGE, choices, moment},
     shell::{Shell, render},
 };
 use crate::operator::{
-    audit::{self, ACTIONS, Entry, Filter},
+    audit::{self, ACTIONS, DEAD_LETTER_NOTE, Entry, Filter},
     paging::Page as Listed,
 };
 
@@ -71,11 +71,16 @@ impl Row {
             operator: printable(&entry.operator),
             via: words(&entry.via),
             action: words(&entry.action.replace('.', ": ")),
-            href: kind.zip(id).map(|(kind, id)| match kind {
+            href: match (kind, id) {
                 // Operations are of every company.
-                "operations" => path(id),
-                _ => object(kind, &entry.company, id),
-            }),
+                (Some("operations"), Some(id)) => Some(path(id)),
+                (Some(kind), Some(id)) => Some(object(kind, &entry.company, id)),
+                // A note is on a cause.
+                _ if entry.action == DEAD_LETTER_NOTE => {
+                    Some(link("/dead-letters", [("signature", entry.object.as_str())]))
+                }
+                _ => None,
+            },
             what: Id::text(&entry.object),
             company: printable(&entry.company),
             before: state(entry.before.as_ref()),
@@ -116,7 +121,7 @@ pub(super) async fn list(
     };
     let field = |name: &str| given.get(name).to_owned();
     render(&Page {
-        shell: Shell::new(&caller, "/audit", "Audit"),
+        shell: Shell::new(&caller, "/audit", "Audit").live(),
         actions: choices(ACTIONS, given.get("action")),
         is_filtered: given.any(&FILTERS),
         fault,

@@ -206,7 +206,7 @@ fn page(
         history: history.iter().map(|entry| line(entry, now)).collect(),
         newest: extra.after.map(|_| target.page()),
         older: older.as_ref().map(|older| format!("{}&history={older}", target.page())),
-        shell,
+        shell: shell.titled(format!("Contact {}", Id::new(contact.id.0).short())),
     }
 }
 

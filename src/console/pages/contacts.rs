@@ -148,7 +148,13 @@ async fn find(shared: &Shared, asked: &Asked, sight: Sight) -> Result<Found, Pro
         return Ok(Err("Give the id of a company.".to_owned()));
     };
     let given = |text| Some(text).filter(|text: &&str| !text.trim().is_empty());
-    let (phone, email) = (given(&asked.phone), given(&asked.email));
+    let (phone, email, name) = (given(&asked.phone), given(&asked.email), given(&asked.name));
+    let ways = [phone.or(email), name, given(&asked.contact)];
+    if ways.iter().flatten().count() > 1 {
+        return Ok(Err(
+            "Give a phone number and an email address, or a name, or a contact id, not several.".to_owned()
+        ));
+    }
     if let Some(contact) = given(&asked.contact) {
         let Ok(id) = Uuid::try_parse(contact.trim()) else {
             return Ok(Err("The contact id is not a whole UUID.".to_owned()));
@@ -160,7 +166,7 @@ async fn find(shared: &Shared, asked: &Asked, sight: Sight) -> Result<Found, Pro
             Err(other) => Ok(Err(sentence(&other))),
         };
     }
-    if let (Some(name), None, None) = (given(&asked.name), phone, email) {
+    if let Some(name) = name {
         let name = match name.parse::<NameSearch>() {
             Ok(name) => name,
             Err(error) => return Ok(Err(sentence(&error))),

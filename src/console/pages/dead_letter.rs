@@ -162,8 +162,8 @@ pub(super) async fn reveal(
     params: Params,
     Form(form): Form,
 ) -> Result<Response, Problem> {
-    let key = query::target(&id, params, form)?;
-    let (database, actor, of) = (shared.database.clone(), caller.actor.clone(), key.clone());
+    let (key, actor) = query::target(&id, params, form, &caller)?;
+    let (database, of) = (shared.database.clone(), key.clone());
     let reveal = async move || Ok(dead_letters::reveal(&database, &actor, &of).await?);
     let revealed = on_one_thread(reveal).await?.ok_or_else(gone)?;
     let shown = dead_letters::show(&shared.database, &key).await?.ok_or_else(gone)?;
@@ -217,7 +217,7 @@ fn page(shell: Shell, key: &Key, shown: &Shown, (seen, refused): (Seen, Option<R
             difference: seen.difference.as_ref().map(pretty),
         }),
         edit: edit(&shell, key, letter, seen.body.as_deref(), refused),
-        shell,
+        shell: shell.titled(format!("Dead letter {}: {}", Id::new(row.id).short(), words(&row.reason))),
     }
 }
 

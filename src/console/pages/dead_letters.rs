@@ -70,26 +70,33 @@ struct Fields {
 }
 
 /// One dead letter of a listing.
-pub(super) struct Row {
-    pub(super) href: String,
+struct Row {
+    href: String,
+    /// The listing of its company.
+    of_company: String,
+    /// The listing of its trigger.
+    of_trigger: String,
     /// The value of its checkbox.
-    pub(super) key: String,
-    pub(super) whole: Uuid,
-    pub(super) id: Id,
-    pub(super) reason: String,
-    pub(super) stage: String,
-    pub(super) company: String,
-    pub(super) message: String,
-    pub(super) trigger: String,
-    pub(super) state: Badge,
-    pub(super) attempts: i32,
-    pub(super) last: Moment,
+    key: String,
+    whole: Uuid,
+    id: Id,
+    reason: String,
+    stage: String,
+    company: String,
+    message: String,
+    trigger: String,
+    state: Badge,
+    attempts: i32,
+    last: Moment,
 }
 
 impl Row {
-    pub(super) fn new(row: &Summary, now: OffsetDateTime) -> Self {
+    fn new(row: &Summary, given: &Given, now: OffsetDateTime) -> Self {
+        let narrowed = |name: &str, value: &str| given.narrowed("/dead-letters", name, value);
         Self {
             href: object("dead-letters", &row.company, row.id),
+            of_company: narrowed("company", &row.company),
+            of_trigger: row.trigger.as_deref().map(|name| narrowed("trigger", name)).unwrap_or_default(),
             key: key_text(&Key { company: row.company.clone(), id: row.id }),
             whole: row.id,
             id: Id::new(row.id),
@@ -129,11 +136,11 @@ pub(super) async fn list(
         states: states(given.get("state")),
         reasons: choices(Reason::VARIANTS.iter().map(|reason| reason.name()), given.get("reason")),
         stages: choices(Stage::VARIANTS.iter().map(|stage| stage.name()), given.get("stage")),
-        is_filtered: given.any(&FILTERS) || given.any(&["cursor"]),
+        is_filtered: given.any(&FILTERS),
         has_more_filters: given.any(&["trigger", "event", "endpoint", "since", "until", "signature"]),
         fault,
         actions: actions(given.get("state")),
-        rows: rows.map(|row| Row::new(row, now)).collect(),
+        rows: rows.map(|row| Row::new(row, &given, now)).collect(),
         matching,
         first: given.given("cursor").map(|_| given.link("/dead-letters", "cursor", "")),
         next: next.map(|next| given.link("/dead-letters", "cursor", &next.to_string())),

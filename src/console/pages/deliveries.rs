@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{
     super::{body::Params, caller::Caller, problem::Problem, shared::Shared},
+    contacts::sentence,
     explain,
     parts::{Badge, Id, Moment, object, printable},
     query::{Choice, Given, MOMENT, PAGE, choices, exact, key_text, moment},
@@ -19,7 +20,7 @@ use crate::{
     domain::event::Key,
     operator::{
         deliveries::{self, Filter, Listed, State as DeliveryState},
-        endpoints::shortened,
+        endpoints::{self, ResolveError, shortened},
         paging::Cursor,
     },
 };
@@ -27,6 +28,9 @@ use crate::{
 /// The parameters of a filter.
 pub(super) const FILTERS: [&str; 7] =
     ["state", "company", "trigger", "endpoint", "since", "event", "contact"];
+
+/// Endpoints of one filter. An address may be one of several companies.
+const MAX_ENDPOINTS: usize = 50;
 
 #[derive(Template)]
 #[template(path = "deliveries.html")]
@@ -58,31 +62,36 @@ struct Fields {
 }
 
 /// One delivery of a listing.
-pub(super) struct Row {
-    pub(super) href: String,
+struct Row {
+    href: String,
+    /// The listing of its company.
+    of_company: String,
+    endpoint_href: Option<String>,
     /// The value of its checkbox.
-    pub(super) key: String,
-    pub(super) whole: Uuid,
-    pub(super) id: Id,
-    pub(super) company: String,
-    pub(super) trigger: String,
-    pub(super) endpoint: String,
-    pub(super) state: Badge,
-    pub(super) waits: &'static str,
-    pub(super) until: Option<Moment>,
-    pub(super) attempts: i32,
-    pub(super) answer: String,
-    pub(super) error: String,
-    pub(super) created: Moment,
+    key: String,
+    whole: Uuid,
+    id: Id,
+    company: String,
+    trigger: String,
+    endpoint: String,
+    state: Badge,
+    waits: &'static str,
+    until: Option<Moment>,
+    attempts: i32,
+    answer: String,
+    error: String,
+    created: Moment,
 }
 
 impl Row {
-    pub(super) fn new(listed: &Listed, now: OffsetDateTime) -> Self {
+    fn new(listed: &Listed, given: &Given, now: OffsetDateTime) -> Self {
         let row = &listed.summary;
         let url = row.endpoint_url.as_deref().map(shortened).unwrap_or_default();
         let error = row.last_error.as_deref().filter(|_| row.state != DeliveryState::Delivered.name());
         Self {
             href: object("deliveries", &row.company, row.id),
+            of_company: given.narrowed("/deliveries", "company", &row.company),
+            endpoint_href: row.endpoint_id.map(|id| object("endpoints", &row.company, id)),
             key: key_text(&Key { company: row.company.clone(), id: row.id }),
             whole: row.id,
             id: Id::new(row.id),
@@ -109,29 +118,31 @@ pub(super) async fn list(
     let done = query.one(DONE)?;
     query.end()?;
     let now = OffsetDateTime::now_utc();
+    let resolved = resolved(&shared, &given).await?;
     let cursor = given.parsed("cursor", "a link of this page", |text| text.parse().ok());
-    let filter =
-        filter(&given, now).and_then(|filter| Ok(Filter { before: cursor?.map(Cursor::position), ..filter }));
+    let filter = resolved.and_then(|resolved| {
+        Ok((Filter { before: cursor?.map(Cursor::position), ..filter(&resolved, now)? }, resolved))
+    });
     let (filter, fault) = match filter {
         Ok(filter) => (Some(filter), None),
         Err(fault) => (None, Some(fault)),
     };
     // Without a state, what was delivered would be sent once more.
-    let has_state = filter.as_ref().filter(|filter| filter.states.is_some());
-    let matching = has_state.map(|filter| fields(&given, filter)).unwrap_or_default();
+    let has_state = filter.as_ref().filter(|(filter, _)| filter.states.is_some());
+    let matching = has_state.map(|(filter, resolved)| fields(resolved, filter)).unwrap_or_default();
     let (mut rows, mut next, mut is_complete, mut searched_to) = (Vec::new(), None, true, None);
-    if let Some(filter) = filter {
+    if let Some((filter, _)) = filter {
         let found = deliveries::page(&shared.database, &filter, PAGE).await?;
-        rows = found.page.items.iter().map(|listed| Row::new(listed, now)).collect();
+        rows = found.page.items.iter().map(|listed| Row::new(listed, &given, now)).collect();
         next = found.page.next.map(|cursor| given.link("/deliveries", "cursor", &cursor.to_string()));
         is_complete = found.is_complete;
         searched_to = Moment::of(found.page.searched_to(PAGE), now);
     }
     let field = |name: &str| given.get(name).to_owned();
     render(&Page {
-        shell: Shell::new(&caller, "/deliveries", "Deliveries").after(done.as_deref()),
+        shell: Shell::new(&caller, "/deliveries", "Deliveries").live().after(done.as_deref()),
         states: choices(DeliveryState::VARIANTS.iter().map(|state| state.name()), given.get("state")),
-        is_filtered: given.any(&FILTERS) || given.any(&["cursor"]),
+        is_filtered: given.any(&FILTERS),
         discard: (!matching.is_empty() && given.get("state") == DeliveryState::Pending.name())
             .then_some("/deliveries/discard/plan"),
         matching,
@@ -153,6 +164,31 @@ pub(super) async fn list(
     })
 }
 
+/// The parameters with the whole ids of the endpoints that are given by an address or the beginning of an id.
+async fn resolved(shared: &Shared, given: &Given) -> Result<Result<Given, String>, Problem> {
+    let (text, company) = (given.get("endpoint"), given.given("company"));
+    if text.is_empty() || endpoint_ids(text).is_some() {
+        return Ok(Ok(given.with("endpoint", text)));
+    }
+    match endpoints::find(&shared.database, company.as_deref(), text.trim()).await {
+        Ok(found) if found.len() > MAX_ENDPOINTS => {
+            Ok(Err("Endpoint: so many companies have this one; give the company as well.".to_owned()))
+        }
+        Ok(found) => {
+            let ids: Vec<String> = found.iter().map(|key| key.id.to_string()).collect();
+            Ok(Ok(given.with("endpoint", &ids.join(","))))
+        }
+        Err(ResolveError::Database(error)) => Err(error.into()),
+        Err(other) => Ok(Err(sentence(&other))),
+    }
+}
+
+/// Whole ids, with commas between them.
+fn endpoint_ids(text: &str) -> Option<Vec<Uuid>> {
+    let ids = text.split(',').map(|id| Uuid::try_parse(id.trim()).ok());
+    ids.collect::<Option<Vec<Uuid>>>().filter(|ids| ids.len() <= MAX_ENDPOINTS)
+}
+
 /// The filter as fields of a form. Its time is exact: a plan that is made later must not select more.
 fn fields(given: &Given, filter: &Filter) -> Vec<(&'static str, String)> {
     let field = |name: &'static str| {
@@ -172,7 +208,7 @@ pub(super) fn filter(given: &Given, now: OffsetDateTime) -> Result<Filter, Strin
     Ok(Filter {
         company: given.given("company"),
         states: state.map(|state| vec![state]),
-        endpoints: given.parsed("endpoint", "the whole id of an endpoint", uuid)?.map(|id| vec![id]),
+        endpoints: given.parsed("endpoint", "the whole id of an endpoint", endpoint_ids)?,
         event_id: given.given("event"),
         contact: given.parsed("contact", "the whole id of a contact", uuid)?,
         trigger: given.given("trigger"),

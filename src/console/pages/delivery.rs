@@ -26,7 +26,7 @@ use crate::{
     operator::{
         deliveries::{self, Delivery, State as DeliveryState},
         endpoints::shortened,
-        wake_up::wake,
+        wake_worker::wake,
     },
 };
 
@@ -89,7 +89,7 @@ pub(super) async fn show(
     let key = key(&shared, &id, company).await?;
     let found = deliveries::get(&shared.database, &key).await?;
     let delivery = found.ok_or_else(gone)?;
-    let shell = Shell::new(&caller, "/deliveries", &delivery.listed.summary.trigger).after(done.as_deref());
+    let shell = Shell::new(&caller, "/deliveries", "Delivery").after(done.as_deref());
     let is_pending = delivery.listed.summary.state == DeliveryState::Pending.name();
     render(&page(if is_pending { shell.live() } else { shell }, &key, &delivery))
 }
@@ -101,10 +101,10 @@ pub(super) async fn reveal(
     params: Params,
     Form(form): Form,
 ) -> Result<Response, Problem> {
-    let key = query::target(&id, params, form)?;
+    let (key, actor) = query::target(&id, params, form, &caller)?;
     let shell = Shell::new(&caller, "/deliveries", "Delivery");
     let revealed = on_one_thread(move || async move {
-        let found = deliveries::reveal(&shared.database, &caller.actor, &key).await?;
+        let found = deliveries::reveal(&shared.database, &actor, &key).await?;
         Ok::<_, Problem>((found.ok_or_else(gone)?, key))
     });
     let (delivery, key) = revealed.await?;
@@ -121,6 +121,7 @@ fn page(shell: Shell, key: &Key, delivery: &Delivery) -> Page {
     let is_pending = row.state == DeliveryState::Pending.name();
     let shows_bodies = shell.is_operator();
     let of = |id: Uuid| (Id::new(id), object("deliveries", &key.company, id));
+    let title = format!("Delivery {}: {}", Id::new(row.id).short(), printable(&row.trigger));
     let request = &delivery.request;
     let request = Request::new(&request.method, &request.url, &request.headers, request.body.as_deref());
     Page {
@@ -156,7 +157,7 @@ fn page(shell: Shell, key: &Key, delivery: &Delivery) -> Page {
         request: shows_bodies.then_some(request),
         reveal: (shell.is_admin() && delivery.has_documents)
             .then(|| object("deliveries", &key.company, row.id).replacen('?', "/reveal?", 1)),
-        shell,
+        shell: shell.titled(title),
     }
 }
 
@@ -167,10 +168,10 @@ pub(super) async fn resend(
     params: Params,
     Form(form): Form,
 ) -> Result<Response, Problem> {
-    let key = query::target(&id, params, form)?;
+    let (key, actor) = query::target(&id, params, form, &caller)?;
     let here = object("deliveries", &key.company, key.id);
     let resent = on_one_thread(move || async move {
-        let resent = deliveries::resend(&shared.database, &caller.actor, &[key]).await?;
+        let resent = deliveries::resend(&shared.database, &actor, &[key]).await?;
         if resent.done > 0 {
             wake(&shared.settings.amqp).await;
         }

@@ -24,7 +24,10 @@ use super::{
 };
 use crate::{
     domain::event::Key,
-    operator::endpoints::{self, Change, Shown, Terms, shortened},
+    operator::{
+        audit::Actor,
+        endpoints::{self, Change, Shown, Terms, shortened},
+    },
     workers::webhook::endpoint_test,
 };
 
@@ -58,6 +61,7 @@ struct Page {
     success: Option<Moment>,
     failure: Option<Moment>,
     error: String,
+    disabled_because: String,
     paused_by: String,
     states: Vec<(String, String)>,
     states_since: Moment,
@@ -103,6 +107,8 @@ fn page(shell: Shell, shown: &Shown, tested: Option<Tested>) -> Page {
     let attempt = |one| Line::new(one, now, shows_answers).of_delivery(&row.company, one);
     let id = row.id.to_string();
     let waiting = [("state", "pending"), ("company", row.company.as_str()), ("endpoint", id.as_str())];
+    // A pause hides that it is disabled, too.
+    let is_disabled = row.disabled_because.is_some();
     Page {
         id: Id::new(row.id),
         company: printable(&row.company),
@@ -117,10 +123,10 @@ fn page(shell: Shell, shown: &Shown, tested: Option<Tested>) -> Page {
         enable: action("enable"),
         can_pause: row.state != "paused",
         can_resume: row.state == "paused",
-        can_enable: !matches!(row.state, "open" | "paused"),
-        enable_verb: if row.state == "disabled" { "Enable" } else { "Send now and forget failures" },
+        can_enable: is_disabled || !matches!(row.state, "open" | "paused"),
+        enable_verb: if is_disabled { "Enable" } else { "Send now and forget failures" },
         waiting_href: link("/deliveries", waiting),
-        discard: if matches!(row.state, "paused" | "disabled") && row.waiting > 0 {
+        discard: if (is_disabled || row.state == "paused") && row.waiting > 0 {
             waiting.map(|(name, value)| (name, value.to_owned())).to_vec()
         } else {
             Vec::new()
@@ -133,6 +139,7 @@ fn page(shell: Shell, shown: &Shown, tested: Option<Tested>) -> Page {
         success: Moment::of(row.last_success_at, now),
         failure: Moment::of(row.last_failure_at, now),
         error: row.last_error.as_deref().map(printable).unwrap_or_default(),
+        disabled_because: row.disabled_because.as_deref().map(printable).unwrap_or_default(),
         paused_by: row.paused_by.as_deref().map(printable).unwrap_or_default(),
         states_since: Moment::new(shown.states_since, now),
         states: shown.states.iter().map(|(state, number)| (words(state), number.to_string())).collect(),
@@ -174,13 +181,12 @@ fn terms(terms: &Terms) -> Vec<(&'static str, String)> {
 
 async fn change(
     shared: Shared,
-    caller: Caller,
-    key: Key,
+    (key, actor): (Key, Actor),
     (change, done): (Change, Done),
 ) -> Result<Response, Problem> {
     let here = object("endpoints", &key.company, key.id);
     let change = async move || {
-        Ok(endpoints::change(&shared.database, &shared.settings.amqp, &caller.actor, &key, change).await?)
+        Ok(endpoints::change(&shared.database, &shared.settings.amqp, &actor, &key, change).await?)
     };
     let done = if on_one_thread(change).await?.changed { done } else { Done::Unchanged };
     Ok(go(&here, done))
@@ -193,7 +199,7 @@ pub(super) async fn pause(
     params: Params,
     Form(form): Form,
 ) -> Result<Response, Problem> {
-    change(shared, caller, query::target(&id, params, form)?, (Change::Pause, Done::Paused)).await
+    change(shared, query::target(&id, params, form, &caller)?, (Change::Pause, Done::Paused)).await
 }
 
 pub(super) async fn resume(
@@ -203,7 +209,7 @@ pub(super) async fn resume(
     params: Params,
     Form(form): Form,
 ) -> Result<Response, Problem> {
-    change(shared, caller, query::target(&id, params, form)?, (Change::Resume, Done::Resumed)).await
+    change(shared, query::target(&id, params, form, &caller)?, (Change::Resume, Done::Resumed)).await
 }
 
 pub(super) async fn enable(
@@ -213,7 +219,7 @@ pub(super) async fn enable(
     params: Params,
     Form(form): Form,
 ) -> Result<Response, Problem> {
-    change(shared, caller, query::target(&id, params, form)?, (Change::Enable, Done::Enabled)).await
+    change(shared, query::target(&id, params, form, &caller)?, (Change::Enable, Done::Enabled)).await
 }
 
 /// Sends a test, and shows its outcome. Only the fact that somebody sent it is recorded.
@@ -224,13 +230,13 @@ pub(super) async fn test(
     params: Params,
     Form(form): Form,
 ) -> Result<Response, Problem> {
-    let key = query::target(&id, params, form)?;
+    let (key, actor) = query::target(&id, params, form, &caller)?;
     let shell = Shell::new(&caller, "/endpoints", "Endpoint");
     let (shown, test) = on_one_thread(move || async move {
         let (database, settings) = (&shared.database, &shared.settings);
         let shown = endpoints::show(database, &settings.webhook, &key).await?;
         let target = endpoints::test_target(database, Some(&key.company), &key.id.to_string()).await?;
-        let started_at = endpoints::begin_test(database, &caller.actor, &target).await?;
+        let started_at = endpoints::begin_test(database, &actor, &target).await?;
         let test = endpoint_test::run(settings, &target.company, &target.url, started_at).await;
         Ok((shown, test.map_err(|error| Problem::internal(&error))?))
     })

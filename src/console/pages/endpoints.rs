@@ -14,11 +14,25 @@ use super::{
     shell::{DONE, Shell, render},
 };
 use crate::operator::{
-    endpoints::{self, Endpoint, shortened},
+    endpoints::{self, Endpoint, Filter, shortened},
     lane::LaneState,
 };
 
-const NAMES: [&str; 3] = ["company", "state", "cursor"];
+/// The parameters of a filter.
+const FILTERS: [&str; 3] = ["company", "address", "state"];
+
+/// The choice of every state but `open`.
+pub(super) const TROUBLE: &str = "trouble";
+
+/// The states of a choice.
+fn states(chosen: &str) -> Option<Vec<LaneState>> {
+    match chosen {
+        TROUBLE => {
+            Some(LaneState::VARIANTS.iter().copied().filter(|state| *state != LaneState::Open).collect())
+        }
+        one => LaneState::from_str(one).ok().map(|state| vec![state]),
+    }
+}
 
 #[derive(Template)]
 #[template(path = "endpoints.html")]
@@ -26,7 +40,7 @@ struct Page {
     shell: Shell,
     filter: Fields,
     states: Vec<Choice>,
-    /// Why the state is not applied.
+    /// Why nothing is listed.
     fault: Option<String>,
     is_filtered: bool,
     rows: Vec<Row>,
@@ -36,10 +50,13 @@ struct Page {
 
 struct Fields {
     company: String,
+    address: String,
 }
 
 struct Row {
     href: String,
+    /// The listing of its company.
+    of_company: String,
     address: String,
     company: String,
     state: Badge,
@@ -52,10 +69,11 @@ struct Row {
 }
 
 impl Row {
-    fn new(row: &Endpoint, now: OffsetDateTime) -> Self {
+    fn new(row: &Endpoint, given: &Given, now: OffsetDateTime) -> Self {
         let is_calm = row.state == LaneState::Open.name();
         Self {
             href: object("endpoints", &row.company, row.id),
+            of_company: given.narrowed("/endpoints", "company", &row.company),
             address: printable(&shortened(&row.url)),
             company: printable(&row.company),
             state: Badge::endpoint(row.state),
@@ -74,27 +92,31 @@ pub(super) async fn list(
     caller: Caller,
     mut query: Params,
 ) -> Result<Response, Problem> {
-    let given = Given::take(&mut query, &NAMES)?;
+    let given = Given::take(&mut query, &[&FILTERS[..], &["cursor"]].concat())?;
     let done = query.one(DONE)?;
     query.end()?;
     let now = OffsetDateTime::now_utc();
-    let cursor = given.get("cursor");
-    let after = Some(cursor).filter(|cursor| !cursor.is_empty()).map(str::parse).transpose();
-    let after = after.map_err(|_| Problem::invalid("cursor", "follow a link of the listing"))?;
-    let company = given.given("company");
-    let state = given.parsed("state", "one of the list", |text| LaneState::from_str(text).ok());
-    let (state, fault) = state.map_or_else(|fault| (None, Some(fault)), |state| (state, None));
-    let states: Vec<LaneState> = state.into_iter().collect();
-    let (found, next) =
-        endpoints::page(&shared.database, company.as_deref(), &states, after.as_ref(), PAGE).await?;
+    let states = given.parsed("state", "one of the list", states);
+    let after = given.parsed("cursor", "a link of this page", |text| text.parse().ok());
+    let (found, next, fault) = match states.and_then(|states| Ok((states.unwrap_or_default(), after?))) {
+        Ok((states, after)) => {
+            let filter = Filter { company: given.given("company"), address: given.given("address"), states };
+            let (found, next) = endpoints::page(&shared.database, &filter, after.as_ref(), PAGE).await?;
+            (found, next, None)
+        }
+        Err(fault) => (Vec::new(), None, Some(fault)),
+    };
     render(&Page {
         shell: Shell::new(&caller, "/endpoints", "Endpoints").live().after(done.as_deref()),
-        states: choices(LaneState::VARIANTS.iter().map(|state| state.name()), given.get("state")),
+        states: choices(
+            LaneState::VARIANTS.iter().map(|state| state.name()).chain([TROUBLE]),
+            given.get("state"),
+        ),
         fault,
-        is_filtered: given.any(&["company", "state"]),
-        rows: found.iter().map(|row| Row::new(row, now)).collect(),
+        is_filtered: given.any(&FILTERS),
+        rows: found.iter().map(|row| Row::new(row, &given, now)).collect(),
         first: given.given("cursor").map(|_| given.link("/endpoints", "cursor", "")),
         next: next.map(|next| given.link("/endpoints", "cursor", &next.to_string())),
-        filter: Fields { company: company.unwrap_or_default() },
+        filter: Fields { company: given.get("company").to_owned(), address: given.get("address").to_owned() },
     })
 }

@@ -21,7 +21,7 @@ use super::{
     },
     parts::{Badge, Id, Moment, Tone, count, object as link, printable, words},
     progress::{Progress, badge, path, selection, things, title, verb},
-    query::{Choice, Given, PAGE, choices, id},
+    query::{Choice, Given, PAGE, id},
     shell::{DONE, Done, Shell, go, render},
 };
 use crate::{
@@ -29,15 +29,15 @@ use crate::{
         audit::Actor,
         deliveries::Refusal,
         operations::{
-            self, Action, ChangeError, Changes, Decided, ItemFilter, ItemResult, Items, ListedItem, Object,
-            Operation, Rate, State as Stage,
+            self, Action, ChangeError, Changes, Decided, ItemFilter, ItemResult, ItemState, Items, ListedItem,
+            Object, Operation, Rate, State as Stage,
         },
     },
     postgres::Database,
     settings::Role,
 };
 
-const NAMES: [&str; 2] = ["outcome", "cursor"];
+const NAMES: [&str; 3] = ["outcome", "state", "cursor"];
 
 #[derive(Template)]
 #[template(path = "operation.html")]
@@ -63,8 +63,11 @@ struct Page {
     started: Option<Moment>,
     finished: Option<Moment>,
     fault: Option<String>,
+    is_narrowed: bool,
+    /// Links to the items with each outcome, and to all.
     outcomes: Vec<Choice>,
-    is_filtered: bool,
+    /// The same by the state that they have now.
+    states: Vec<Choice>,
     items: Vec<Item>,
     /// What an item is.
     object: &'static str,
@@ -185,10 +188,11 @@ pub(super) async fn show(
     let operation = operations::get(&shared.database, id).await?;
     let operation = operation.ok_or_else(|| ChangeError::Unknown(id.to_string()))?;
     let outcome = given.parsed("outcome", "one of the list", |text| text.parse().ok());
+    let state = given.parsed("state", "one of the list", |text| ItemState::parse(text).ok());
     let after = given.parsed("cursor", "a link of this page", |text| text.parse().ok());
-    let (found, fault) = match outcome.and_then(|outcome| Ok((outcome, after?))) {
-        Ok((result, after)) => {
-            let filter = ItemFilter { result, state: None };
+    let (found, fault) = match outcome.and_then(|outcome| Ok((outcome, state?, after?))) {
+        Ok((result, state, after)) => {
+            let filter = ItemFilter { result, state };
             let after = after.unwrap_or_default();
             (operations::items(&shared.database, &operation, filter, after, PAGE).await?, None)
         }
@@ -231,8 +235,9 @@ fn page(shell: Shell, operation: &Operation, given: &Given, found: &Items, fault
         started: Moment::of(operation.started_at, now),
         finished: Moment::of(operation.finished_at, now),
         fault,
-        outcomes: choices(ItemResult::VARIANTS.iter().map(|result| result.name()), given.get("outcome")),
-        is_filtered: given.any(&NAMES),
+        is_narrowed: given.any(&["outcome", "state"]),
+        outcomes: tabs(given, &base, "outcome", ItemResult::VARIANTS.iter().map(|result| result.name())),
+        states: tabs(given, &base, "state", ItemState::of(object).map(ItemState::name)),
         items: found.items.iter().map(|item| Item::new(item, object)).collect(),
         object: if object == Object::Delivery { "Delivery" } else { "Dead letter" },
         nothing: if object == Object::Delivery { "No delivery" } else { "No dead letter" },
@@ -240,6 +245,17 @@ fn page(shell: Shell, operation: &Operation, given: &Given, found: &Items, fault
         next: found.next.map(|next| given.link(&base, "cursor", &next.to_string())),
         base,
     }
+}
+
+/// Links to the items of which a parameter has one of these values, after one to all: address, name, whether it is here.
+fn tabs<'a>(given: &Given, base: &str, name: &str, values: impl IntoIterator<Item = &'a str>) -> Vec<Choice> {
+    let values = [("", "any")].into_iter().chain(values.into_iter().map(|value| (value, value)));
+    let tab = |(value, text): (&str, &str)| Choice {
+        value: given.narrowed(base, name, value),
+        name: words(text),
+        is_chosen: given.get(name) == value,
+    };
+    values.map(tab).collect()
 }
 
 fn facts(operation: &Operation) -> Vec<(&'static str, String)> {

@@ -1,4 +1,4 @@
-//! The listing of operations on many dead letters.
+//! The listing of operations on many dead letters or deliveries.
 
 use askama::Template;
 use axum::{extract::State, response::Response};
@@ -11,7 +11,10 @@ use super::{
     query::{Given, PAGE},
     shell::{Shell, render},
 };
-use crate::operator::operations::{self, Operation};
+use crate::operator::{
+    operations::{self, Operation},
+    paging::Page as Listed,
+};
 
 const NAMES: [&str; 1] = ["cursor"];
 
@@ -61,11 +64,10 @@ pub(super) async fn list(
     let given = Given::take(&mut query, &NAMES)?;
     query.end()?;
     let now = OffsetDateTime::now_utc();
-    let (before, fault) = match given.parsed("cursor", "a link of this page", |text| text.parse().ok()) {
-        Ok(before) => (before, None),
-        Err(fault) => (None, Some(fault)),
+    let (found, fault) = match given.parsed("cursor", "a link of this page", |text| text.parse().ok()) {
+        Ok(before) => (operations::list(&shared.database, before, PAGE).await?, None),
+        Err(fault) => (Listed { items: Vec::new(), next: None }, Some(fault)),
     };
-    let found = operations::list(&shared.database, before, PAGE).await?;
     render(&Page {
         shell: Shell::new(&caller, "/operations", "Operations").live(),
         fault,

@@ -2,6 +2,7 @@
 
 use askama::Template;
 use axum::{extract::State, response::Response};
+use strum::VariantArray as _;
 use time::OffsetDateTime;
 
 use super::{
@@ -13,6 +14,7 @@ use super::{
 };
 use crate::operator::{
     endpoints::shortened,
+    lane::LaneState,
     overview::{self, MAX_COUNTED, Minute, Overview, Waiting},
 };
 
@@ -43,6 +45,7 @@ struct Figure {
     value: String,
     remark: String,
     tone: &'static str,
+    /// Where it is listed; empty if it is not.
     href: &'static str,
 }
 
@@ -114,6 +117,7 @@ fn figures(seen: &Overview) -> Vec<Figure> {
             tone: tone(unsettled, Tone::Failed),
             href: "/dead-letters",
         },
+        failure_rate(&seen.minutes),
         Figure {
             name: "Deliveries that wait",
             value: capped(seen.deliveries.count),
@@ -126,16 +130,47 @@ fn figures(seen: &Overview) -> Vec<Figure> {
             value: capped(seen.events.count),
             remark: waiting(&seen.events, seen.now, "every event was published"),
             tone: tone(seen.events.due, Tone::Waiting),
-            href: "/",
+            href: "",
         },
         Figure {
             name: "Endpoints in trouble",
             value: if seen.endpoints.len() >= 100 { "100+".to_owned() } else { count(troubled) },
-            remark: if troubled > 0 { "not open".to_owned() } else { "all are open".to_owned() },
+            remark: states(seen),
             tone: tone(troubled, Tone::Failed),
-            href: "/endpoints",
+            href: "/endpoints?state=trouble",
         },
     ]
+}
+
+/// How much of what ended in the last hour failed.
+fn failure_rate(minutes: &[Minute]) -> Figure {
+    let sum = |value: fn(&Minute) -> i64| minutes.iter().map(value).sum::<i64>();
+    let failed = sum(|minute| minute.dead_letters);
+    let ended = failed + sum(|minute| minute.events) + sum(|minute| minute.deliveries);
+    Figure {
+        name: "Failed in the last hour",
+        value: percentage(failed, ended),
+        remark: format!("{} of {}", count(failed), count(ended)),
+        tone: if failed > 0 { Tone::Failed.into() } else { "" },
+        href: "/failures?since=1h",
+    }
+}
+
+/// With one digit after the point, rounded up: only nothing is 0 %.
+fn percentage(part: i64, whole: i64) -> String {
+    let tenths = (part.saturating_mul(1_000) + whole.max(1) - 1) / whole.max(1);
+    if tenths == 0 { "0 %".to_owned() } else { format!("{}.{} %", tenths / 10, tenths % 10) }
+}
+
+/// How many endpoints are in which state: `2 breaker open, 1 paused`.
+fn states(seen: &Overview) -> String {
+    let count = |state: &LaneState| seen.endpoints.iter().filter(|(other, _)| other == state).count();
+    let counts = LaneState::VARIANTS.iter().map(|state| (count(state), state));
+    let texts = counts
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, state)| format!("{count} {}", words(state.name())));
+    let texts: Vec<String> = texts.collect();
+    if texts.is_empty() { "all are open".to_owned() } else { texts.join(", ") }
 }
 
 fn age(at: OffsetDateTime, now: OffsetDateTime) -> String {
@@ -206,4 +241,18 @@ fn endpoints(seen: &Overview) -> Vec<Endpoint> {
         error: row.last_error.as_deref().map(printable).unwrap_or_default(),
     });
     rows.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_nothing_is_zero_percent() {
+        for (part, whole, expected) in
+            [(0, 0, "0 %"), (0, 9, "0 %"), (1, 1_000_000, "0.1 %"), (1, 3, "33.4 %"), (7, 7, "100.0 %")]
+        {
+            assert_eq!(percentage(part, whole), expected, "{part} of {whole}");
+        }
+    }
 }

@@ -66,7 +66,7 @@ pub(super) fn span(duration: Duration) -> String {
 /// An id, shortened to its end: the beginnings of ids that are made one after the other are the same.
 #[derive(Clone, Template)]
 #[template(
-    source = r#"<span class="id"><code title="{{ whole }}">{{ short }}</code><button type="button" class="copy" data-copy="{{ whole }}" title="Copy {{ whole }}" hidden>Copy</button></span>"#,
+    source = r#"<span class="id"><code title="{{ whole }}">{{ short }}</code><button type="button" class="copy scripted" data-copy="{{ whole }}" aria-label="Copy {{ whole }}" hidden>Copy</button></span>"#,
     ext = "html"
 )]
 pub(super) struct Id {
@@ -79,6 +79,11 @@ impl HtmlSafe for Id {}
 impl Id {
     pub(super) fn new(id: Uuid) -> Self {
         Self::text(&id.to_string())
+    }
+
+    /// Its end, which tells it apart.
+    pub(super) fn short(&self) -> &str {
+        &self.short
     }
 
     /// An id that somebody else chose.

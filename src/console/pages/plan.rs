@@ -124,8 +124,11 @@ impl Sent<Exported> {
 pub(super) async fn plan(
     State(shared): State<Shared>,
     caller: Caller,
-    Form(form): Form,
+    Form(mut form): Form,
 ) -> Result<Response, Problem> {
+    // The reason of a download is in the same form.
+    let actor = caller.because(form.one("because")?.as_deref())?;
+    let caller = Caller { actor, ..caller };
     let Sent { action, selection } = Sent::<Action>::read(form, OffsetDateTime::now_utc())?;
     store(shared, caller, action, Chosen::DeadLetters(selection)).await
 }

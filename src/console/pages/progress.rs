@@ -9,6 +9,9 @@ use crate::operator::operations::{Action, Object, Operation};
 /// The length of a whole progress bar, in units of its drawing.
 const BAR: i64 = 1_000;
 
+/// The gap between its parts, which nothing but their color would tell apart otherwise.
+const GAP: i64 = 4;
+
 /// How far an operation is, in numbers and as a bar.
 pub(super) struct Progress {
     pub(super) settled: String,
@@ -31,7 +34,7 @@ impl Progress {
         let (mut bar, mut before) = (Vec::new(), 0_i64);
         for (number, tone) in parts.into_iter().filter(|(number, _)| *number > 0) {
             let place = |number: i64| number.saturating_mul(BAR) / operation.total.max(1);
-            let begin = place(before);
+            let begin = place(before) + if bar.is_empty() { 0 } else { GAP };
             before += number;
             bar.push((begin, (place(before) - begin).max(1), tone.into()));
         }

@@ -8,12 +8,13 @@ use uuid::Uuid;
 use super::{
     super::{
         body::Params,
+        caller::Caller,
         problem::{Kind, Problem},
     },
     parts::{link, words},
     shell::DONE,
 };
-use crate::domain::event::Key;
+use crate::{domain::event::Key, operator::audit::Actor};
 
 /// Rows of a page.
 pub(super) const PAGE: u32 = 50;
@@ -58,10 +59,24 @@ impl Given {
         names.iter().any(|name| !self.get(name).is_empty())
     }
 
+    /// The same parameters with another value of one.
+    pub(super) fn with(&self, name: &str, value: &str) -> Self {
+        let one = |(given, old): &(&'static str, String)| {
+            (*given, if *given == name { value.to_owned() } else { old.clone() })
+        };
+        Self(self.0.iter().map(one).collect())
+    }
+
     /// A link to the same listing with one parameter more.
     pub(super) fn link(&self, path: &str, name: &str, value: &str) -> String {
         let pairs = self.0.iter().map(|(name, value)| (*name, value.as_str()));
         link(path, pairs.filter(|(given, _)| *given != name).chain([(name, value)]))
+    }
+
+    /// A link to the beginning of the same listing, narrowed by one parameter.
+    pub(super) fn narrowed(&self, path: &str, name: &str, value: &str) -> String {
+        let pairs = self.0.iter().map(|(name, value)| (*name, value.as_str()));
+        link(path, pairs.filter(|(given, _)| *given != name && *given != "cursor").chain([(name, value)]))
     }
 
     /// The value, parsed. One that is not valid is a sentence for the page, which then shows its form again.
@@ -109,14 +124,20 @@ pub(super) fn id(text: &str) -> Result<Uuid, Problem> {
     Uuid::try_parse(text).map_err(|_| Problem::new(Kind::NotFound, "this is not an id"))
 }
 
-/// The object of a form that has no fields. Some objects have no company.
-pub(super) fn target(id: &str, mut params: Params, form: Params) -> Result<Key, Problem> {
+/// The object of a form whose only field is a reason, and who changes it. Some objects have no company.
+pub(super) fn target(
+    id: &str,
+    mut params: Params,
+    mut form: Params,
+    caller: &Caller,
+) -> Result<(Key, Actor), Problem> {
     let company = params.text("company")?;
     // The form may be on a page that shows what was just done.
     params.one(DONE)?;
     params.end()?;
+    let actor = caller.because(form.one("reason")?.as_deref())?;
     form.end()?;
-    Ok(Key { company, id: self::id(id)? })
+    Ok((Key { company, id: self::id(id)? }, actor))
 }
 
 /// The value of a checkbox: the id first, because a company may be any text.

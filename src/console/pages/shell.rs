@@ -63,6 +63,11 @@ impl Shell {
         }
     }
 
+    /// The same page with this title, by which tabs and the browser's history tell it apart. It must not name a person.
+    pub(super) fn titled(self, title: String) -> Self {
+        Self { title, ..self }
+    }
+
     /// The same page, reloaded from time to time.
     pub(super) fn live(self) -> Self {
         Self { is_live: true, ..self }

@@ -63,10 +63,12 @@ impl Found {
 pub(super) async fn export(
     State(shared): State<Shared>,
     caller: Caller,
-    Form(form): Form,
+    Form(mut form): Form,
 ) -> Result<Response, Problem> {
+    // `reason` is one of the filters.
+    let actor = caller.because(form.one("because")?.as_deref())?;
     let Sent { selection, .. } = Sent::<Exported>::read(form, OffsetDateTime::now_utc())?;
-    let begin = move || async move { Ok(Export::begin(&shared.database, &caller.actor, selection).await?) };
+    let begin = move || async move { Ok(Export::begin(&shared.database, &actor, selection).await?) };
     Ok(transfer::download(on_one_thread(begin).await?))
 }
 

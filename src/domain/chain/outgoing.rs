@@ -22,6 +22,7 @@ use crate::domain::{
     event::{CompanyId, name_based},
     trace_context::TraceContext,
     trigger::fired::TriggerFired,
+    webhook::requested::WEBHOOK_REQUESTED,
 };
 
 /// CloudEvents `type` of the event that follows all others about an erased person.
@@ -152,7 +153,7 @@ impl Publisher<'_> {
     #[must_use]
     pub fn webhook_requested(&self, origin: Origin<'_>) -> OutgoingEvent {
         let data = RequestedData { company: Id { id: origin.event.company.as_str() }, cause: origin.cause() };
-        self.event(origin, "webhook.requested", "webhook.requested".into(), None, &data)
+        self.event(origin, WEBHOOK_REQUESTED, WEBHOOK_REQUESTED.into(), None, &data)
     }
 
     /// `contact.unmerged`: `contact` keeps the id of the merged contact; `restored` are the others that had

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 pub use self::{
-    contact_update::{Explained, Outcome, outcome_of},
+    contact_update::{ArgumentResult, Explained, outcome_of},
     reading::{NoKey, read_key},
 };
 use crate::domain::{

@@ -4,6 +4,7 @@
 //! Only a whole value is a placeholder, so no real name or company is lost. The words come from the settings;
 //! everything else is recognized by its form.
 
+mod asked;
 mod beside;
 mod examples;
 mod made_up;
@@ -119,7 +120,7 @@ impl Placeholders {
         for email in &lists.emails {
             let email = folded(email.trim());
             match (email.strip_suffix("@*"), email.strip_prefix("*@")) {
-                (Some(mailbox), _) => placeholders.mailboxes.insert(mailbox.into()),
+                (Some(mailbox), _) => placeholders.mailboxes.insert(joined(mailbox).into()),
                 (None, Some(domain)) => placeholders.domains.insert(domain.into()),
                 (None, None) => placeholders.addresses.insert(email.into()),
             };
@@ -167,7 +168,21 @@ impl Placeholders {
         if field.is_proper_name() && text.contains('*') && hides_letters(text) {
             return Some(Why::Filler);
         }
+        // Houses have the number 0, and apartments do.
+        if text.starts_with('0')
+            && !matches!(field, Field::Number | Field::Complement | Field::Birthday)
+            && made_up::is_empty_cell(text)
+        {
+            return Some(Why::MadeUp);
+        }
         let has_digits = matches!(field, Field::Phone | Field::Identity | Field::ZipCode | Field::Birthday);
+        // A form's word for an area code is not filled in either.
+        if let Some(rest) = text.strip_prefix("+55 ").unwrap_or(text).strip_prefix("(DDD)")
+            && field == Field::Phone
+            && (made_up::is_masked(rest.trim()) || made_up::is_typed(rest))
+        {
+            return Some(Why::Filler);
+        }
         if has_digits && made_up::is_masked(text) {
             return Some(Why::Filler);
         }
@@ -177,9 +192,19 @@ impl Placeholders {
                 if residue::is_expression(field, mailbox, parameter) {
                     return Some(Why::Expression);
                 }
+                // `${name} <${email}>` without an email.
+                let inner = text.strip_suffix('>').and_then(|text| text.rsplit_once('<'));
+                let says_nothing = |inner: &str| {
+                    inner.is_empty()
+                        || self.words.candidate(inner).is_some_and(|words| self.words.cover(field, &words))
+                };
+                if inner.is_some_and(|(_, inner)| says_nothing(inner.trim())) {
+                    return Some(Why::Word);
+                }
                 // Somebody hid the rest, which is the same for many people. `**ada@x.example**` is bold.
                 let own = mailbox.rsplit([' ', '<', ':', '[', '(']).next().unwrap_or_default();
-                if hides_the_rest(own.trim_start_matches('*')) {
+                let is_hidden = own.len() > 1 && own.bytes().all(|byte| byte == b'*');
+                if is_hidden || hides_the_rest(own.trim_start_matches('*')) {
                     return Some(Why::Filler);
                 }
                 let is_folded = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'@' | b'.' | b'-' | b'_');
@@ -204,18 +229,12 @@ impl Placeholders {
     /// Whether a canonical address is one from examples, from the settings or reserved for examples and tests.
     fn is_example(&self, address: &str) -> bool {
         let Some((mailbox, domain)) = address.rsplit_once('@') else { return false };
-        let is_joined = || {
-            if mailbox.contains(['.', '_', '-']) {
-                self.words.is_joined(&mailbox.replace(['.', '_', '-'], ""))
-            } else {
-                self.words.is_joined(mailbox)
-            }
-        };
+        let joined = joined(mailbox);
         examples::is_reserved(domain)
             || examples::is_generic(mailbox, domain)
-            || is_joined()
+            || self.words.is_joined(&joined)
             || self.domains.contains(domain)
-            || self.mailboxes.contains(mailbox)
+            || self.mailboxes.contains(&*joined)
             || self.addresses.contains(address)
             || self.words.fill(mailbox, domain)
     }
@@ -233,6 +252,15 @@ impl Placeholders {
         let joined = words.join(" ");
         words.is_empty() && digits() == 0
             || self.words.candidate(&joined).is_some_and(|words| self.words.cover(Field::Phone, &words))
+    }
+}
+
+/// A mailbox without what people put between its words: `nao.tem`, `nao-tem` and `naotem` say the same.
+fn joined(mailbox: &str) -> Cow<'_, str> {
+    if mailbox.contains(['.', '_', '-']) {
+        Cow::Owned(mailbox.replace(['.', '_', '-'], ""))
+    } else {
+        Cow::Borrowed(mailbox)
     }
 }
 

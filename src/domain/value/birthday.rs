@@ -70,11 +70,14 @@ fn read(text: &str, order: Order) -> Option<Date> {
 }
 
 fn read_folded(text: &str, order: Order) -> Option<Date> {
+    let text = without_age(text.strip_prefix('*').unwrap_or(text).trim_start());
     let (text, year) = without_time(without_zone(text));
+    let apart = with_spaces(text);
+    let text = apart.as_deref().unwrap_or(text);
     if let Some(date) = undivided(text, order) {
         return Some(date);
     }
-    let is_divided = text.chars().all(|c| c.is_alphanumeric() || "/-. ,()".contains(c));
+    let is_divided = text.chars().all(|c| c.is_alphanumeric() || "/-. ,()°".contains(c));
     if !is_divided || text.starts_with('-') {
         return None;
     }
@@ -88,7 +91,7 @@ fn read_folded(text: &str, order: Order) -> Option<Date> {
         };
         // `terça-feira`: only beside the name of a day.
         if !(word == "feira" && is_after_day()) {
-            *parts.get_mut(count)? = word;
+            *parts.get_mut(count)? = if is_first(word) { "1" } else { word };
             count += 1;
         }
     }
@@ -99,6 +102,33 @@ fn read_folded(text: &str, order: Order) -> Option<Date> {
     };
     let day = weekday(day)?;
     of_parts(parts, order).filter(|date| date.weekday() == day)
+}
+
+/// The first day of a month, of which only the first has a word.
+fn is_first(word: &str) -> bool {
+    matches!(word, "primeiro" | "primero" | "premier" | "primo" | "ersten")
+}
+
+/// Without the age after a date: `20/05/1990 - 35 anos`, `20/05/1990 (35)`.
+fn without_age(text: &str) -> &str {
+    let Some(at) = text.rfind([',', '-', '(']).filter(|at| *at >= "1/1/1990".len()) else { return text };
+    let Some((date, age)) = text.split_at_checked(at) else { return text };
+    let age = age.trim_matches([',', '-', '(', ')', ' ']);
+    let is_age = ["anos", "ano", "years", "years old", "yo", "jahre", "ans", "anni"].iter().any(|unit| {
+        age.strip_suffix(unit)
+            .map(str::trim)
+            .is_some_and(|age| (1..=3).contains(&age.len()) && age.bytes().all(|byte| byte.is_ascii_digit()))
+    });
+    if is_age { date.trim_end() } else { text }
+}
+
+/// A date without anything between its parts, as passports have it: `20MAY1990`.
+fn with_spaces(text: &str) -> Option<String> {
+    let day = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (day, rest) = text.split_at_checked(day).filter(|(day, _)| (1..=2).contains(&day.len()))?;
+    let (month, year) = rest.split_at_checked(3)?;
+    let is_year = year.len() == 4 && year.bytes().all(|byte| byte.is_ascii_digit());
+    (is_year && month.bytes().all(|byte| byte.is_ascii_lowercase())).then(|| format!("{day} {month} {year}"))
 }
 
 /// Without the time zone of a date alone (XML Schema, 3.3.9): `1990-05-20Z`, `1990-05-20-03:00`.
@@ -117,7 +147,7 @@ fn of_parts(parts: [&str; 3], order: Order) -> Option<Date> {
     if parts.iter().any(|part| part.starts_with(char::is_alphabetic)) {
         return with_month_name(parts);
     }
-    match (number(first)?, number(second)?, number(third)?) {
+    match (number(without_ordinal(first))?, number(second)?, number(third)?) {
         ((year, 4), (month, 1 | 2), (day, 1 | 2)) => date(year, month, day),
         ((one, 1 | 2), (two, 1 | 2), (year, 4)) => ordered(one, two, year, order),
         _ => None,

@@ -51,7 +51,8 @@ impl Email {
         if local.len() > MAX_LOCAL || !is_dot_atom(local) || begins_encoded(local) {
             return None;
         }
-        let domain = domain::to_ascii(domain)?;
+        let domain = domain::tidied(domain);
+        let domain = domain::to_ascii(&domain)?;
         // A person's address is neither in a top-level domain nor at an IP address.
         let (_, top) = domain.rsplit_once('.')?;
         if top.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -116,8 +117,11 @@ fn address(text: &str) -> Option<Cow<'_, str>> {
         None => QUOTES
             .iter()
             .find_map(|(open, close)| text.strip_prefix(*open)?.strip_suffix(*close))
-            .map_or(text, str::trim),
+            .map_or_else(|| without_halves(text), str::trim),
     };
+    // Programs take every text for a link.
+    let site = ["http://", "https://"].iter().find_map(|scheme| text::after_prefix(text, scheme));
+    let text = site.filter(|site| site.contains('@') && !site.contains('/')).unwrap_or(text);
     let Some(link) = text::after_prefix(text, "mailto:") else {
         return Some(Cow::Borrowed(without_marks(text.trim_end_matches(is_after))));
     };
@@ -126,6 +130,15 @@ fn address(text: &str) -> Option<Cow<'_, str>> {
     // RFC 6068, 2: a link percent-encodes the characters that it cannot contain.
     let decoded = text::percent_decoded(address)?;
     Some(Cow::Owned(without_marks(decoded.trim_end_matches(is_after)).to_owned()))
+}
+
+/// Without one half of a pair, whose other half was cut: no domain ends so, and no mailbox begins with a quote or bracket.
+fn without_halves(text: &str) -> &str {
+    let text = text.trim_end_matches(['"', '\'', '`', ')', ']', '}', ' ']);
+    match text.strip_prefix(['"', '(', '[', '<']) {
+        Some(rest) if !rest.contains(['"', ')', ']', '>']) => rest.trim_start(),
+        _ => text,
+    }
 }
 
 /// Whether the character can come after an address.

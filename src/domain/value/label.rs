@@ -16,8 +16,9 @@ pub(in crate::domain) const EMAIL: &str = "email|e mail|mail|emails|correio|corr
     email para contato|email de contacto|contact email|contato|contacto|contact|email pessoal|email personal|\
     email corporativo|email comercial|email do cliente|email principal|work email|personal email|courriel|adresse email|\
     adresse e mail|adresse mail|adresse electronique|emailadresse|email adresse|mailadresse|posta elettronica|\
-    indirizzo email|indirizzo e mail|почта|электронная почта|эл почта";
-pub(in crate::domain) const PHONE: &str = "tel|tels|telef|telefone|telefones|telefono|telephone|phone|phones|fone|fones|fon|\
+    indirizzo email|indirizzo e mail|smtp|to|para|邮箱|电子邮箱|电子邮件|邮件|メール|이메일|почта|электронная почта|эл почта";
+/// Meta writes `p:` before the phones of its leads, and `z:` before their postal codes.
+pub(in crate::domain) const PHONE: &str = "p|nº|n°|whatsapp business|tel|tels|telef|telefone|telefones|telefono|telephone|phone|phones|fone|fones|fon|\
     ph|cel|celular|celulares|movil|mobile|cell|cellphone|cell phone|mobile phone|mob|whatsapp|whats app|whats|\
     whatsap|wpp|wsp|zap|zapzap|zap zap|wa|telegram|signal|contato|contacto|contact|numero|numero de telefone|\
     numero de telefono|numero de celular|numero do celular|numero de contato|numero de contacto|numero do whatsapp|\
@@ -38,7 +39,7 @@ pub(in crate::domain) const DOCUMENTS: &str = "cpf|cnpj|rg|cnh|ssn|dni|curp|rfc|
 /// Not [`DOCUMENTS`].
 pub(in crate::domain) const IDENTITY: &str = "identidade|identidad|identity|documento|documento de identidade|\
     documento de identidad|document|doc|id|numero do documento|numero de documento|document number|id number|nº|n°";
-pub(in crate::domain) const ZIP_CODE: &str = "cep|codigo postal|cod postal|zip|zip code|zipcode|postal code|postcode|post code|cp|plz|postleitzahl|code postal|cap|\
+pub(in crate::domain) const ZIP_CODE: &str = "z|cep|codigo postal|cod postal|zip|zip code|zipcode|postal code|postcode|post code|cp|plz|postleitzahl|code postal|cap|\
     codice postale";
 pub(in crate::domain) const NUMBER: &str = "numero|num|nro|number|no|n|nº|n°";
 pub(in crate::domain) const DATE: &str = "nascimento|nasc|data de nascimento|data nascimento|data de nasc|data nasc|dt nasc|\
@@ -121,6 +122,10 @@ const MIN_SHOWN: usize = 3;
 /// Between the words of a person's name.
 const PARTICLES: [&str; 8] = ["de", "da", "do", "dos", "das", "del", "von", "van"];
 
+/// What may come after a number, folded: `85 … (confirmado)`. No other person, and no other number.
+const REMARKS: &str = "confirmado|confirmada|principal|so|somente|apenas|mensagem|mensagens|texto|obrigado|obrigada|obg|gracias|thanks|thank|\
+    you|ok|novo|nova|atual|meu|por|favor|correto|certo|business|preferencial|de|preferencia";
+
 /// Before an item of a list and a quoted line. A space follows: `*NSYNC` is a name.
 const BULLETS: [char; 12] = ['-', '*', '•', '·', '–', '—', '>', '▪', '●', '◦', '‣', '→'];
 
@@ -177,14 +182,19 @@ pub(super) fn without_words_before<'a>(names: &[&str], text: &'a str) -> Option<
 pub(super) fn without_owner_before(text: &str) -> Option<&str> {
     let (owner, rest) = text.split_once([':', '：']).filter(|(owner, _)| owner.len() <= MAX_NAME)?;
     let rest = rest.trim_start_matches(['*', '_', ' ']);
-    let mailbox = folded(rest.split_once('@')?.0);
+    is_owner(owner, rest).then_some(rest)
+}
+
+/// Whether an address shows the name of its owner.
+pub(super) fn is_owner(owner: &str, address: &str) -> bool {
+    let Some(mailbox) = address.split_once('@').map(|(mailbox, _)| folded(mailbox)) else { return false };
     let mut words = owner.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-    let first = folded(words.next()?);
+    let Some(first) = words.next().map(folded) else { return false };
     let is_shown = first.chars().count() >= MIN_SHOWN
         && mailbox.contains(first.as_str())
         && !NAMES.contains_key(first.as_str());
     let is_name = |word: &str| word.starts_with(char::is_uppercase) || PARTICLES.contains(&word);
-    (is_shown && words.all(is_name)).then_some(rest)
+    is_shown && words.all(is_name)
 }
 
 /// The text after a bullet or a quoting mark and a space.
@@ -203,7 +213,20 @@ pub(super) fn without_after_digits<'a>(names: &[&str], text: &'a str) -> Option<
     let is_apart = name.starts_with([' ', '(', '-', '[', ',', '\u{a0}']) && name.len() <= MAX_NAME;
     let country = || name.trim_start().strip_prefix('(')?.strip_suffix(')');
     let is_country = || country().is_some_and(|country| country::code(country).is_some());
-    (is_apart && (is_name(names, name) || is_country())).then_some(number)
+    (is_apart && (is_name(names, name) || is_country() || is_remark(name))).then_some(number)
+}
+
+fn is_remark(text: &str) -> bool {
+    let text = folded(text);
+    let mut words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).peekable();
+    words.peek().is_some() && words.all(|word| REMARKS.split('|').any(|remark| remark == word))
+}
+
+/// The text after the number of an item in a list, `1. …`, `2) …`.
+pub(super) fn without_numbering(text: &str) -> Option<&str> {
+    let rest = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let is_number = (1..=2).contains(&(text.len() - rest.len()));
+    rest.strip_prefix(['.', ')']).and_then(|rest| rest.strip_prefix(' ')).filter(|_| is_number)
 }
 
 /// The first word of the text if only one of these names comes after it: `ada@x.example - pessoal`.

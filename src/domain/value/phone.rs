@@ -69,7 +69,9 @@ impl Phone {
             return None;
         }
         let text = text::plain(text);
-        let text = text.trim_end_matches([',', ';', ' ']);
+        // One half of a pair of quotes, too.
+        let text = text.trim_end_matches([',', ';', ' ', '"', '\'', '`']).trim_start_matches(['"', '`']);
+        let text = text.strip_suffix(['L', 'n']).filter(|it| is_integer(it)).unwrap_or(text);
         let text = damaged::repair(text).filter(|text| !damaged::is_fraction(text))?;
         let is_company_in_brazil = region.code() == "BR";
         if written::lacks_a_digit(&text) || written::is_document(&text, is_company_in_brazil) {
@@ -118,6 +120,12 @@ impl Phone {
             return None;
         }
         let text = text::plain(text).to_lowercase();
+        if let Some(phone) = written::joined_parts(&text).and_then(|joined| Self::parse(&joined, region)) {
+            return Some((phone, false)).filter(|(phone, _)| phone.is_strong());
+        }
+        if let Some(phone) = written::before_next_line(&text).and_then(|first| Self::parse(first, region)) {
+            return Some((phone, true)).filter(|(phone, _)| phone.is_strong());
+        }
         let (mut found, mut left_out) = (None, false);
         for part in written::parts(&text)? {
             if is_anothers(part) {
@@ -178,6 +186,11 @@ impl Phone {
     fn is_strong(&self) -> bool {
         self.strength() == Strength::Strong
     }
+}
+
+/// Whether this is an integer as Python 2 and JavaScript print one before its sign: `5585988124471L`.
+fn is_integer(text: &str) -> bool {
+    text.len() >= MIN_WITH_COUNTRY && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The number if its length is possible; strong if its plan knows it.

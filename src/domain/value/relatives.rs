@@ -58,6 +58,9 @@ pub(in crate::domain) fn is_anothers(text: &str) -> bool {
     let words =
         text.split(is_between).filter(is_label).flat_map(|piece| piece.split(|c: char| !c.is_alphabetic()));
     let has_address = text.contains('@');
+    if has_address && is_shown(text) {
+        return false;
+    }
     let (mut is_anothers, mut names_left, mut last) = (false, 0, "");
     for word in words.filter(|word| !word.is_empty()) {
         match is_of_another(word) {
@@ -74,6 +77,13 @@ pub(in crate::domain) fn is_anothers(text: &str) -> bool {
     }
     is_anothers
         && (has_address || (1..=MAX_DIGITS).contains(&text.bytes().filter(u8::is_ascii_digit).count()))
+}
+
+/// Whether the one word before an address in angle brackets is its mailbox, so that it is a name: `Pai <pai@x.example>`.
+fn is_shown(text: &str) -> bool {
+    let shown =
+        text.split_once('<').and_then(|(name, address)| Some((name.trim(), address.split_once('@')?.0)));
+    shown.is_some_and(|(name, mailbox)| !name.contains(' ') && folded(name) == folded(mailbox))
 }
 
 /// Whether the text is an address and nothing else.

@@ -1,6 +1,7 @@
 //! Removes what spreadsheets, chats, documents and people put around a value. It says nothing about the value. Where
 //! a link's label and target are two values, nothing is chosen.
 
+mod around;
 mod card;
 mod links;
 mod literals;
@@ -136,7 +137,10 @@ impl Kind {
             0x80..=0xbf | 0xc3 | b'!' => self == Self::Text,
             _ => false,
         };
-        text.bytes().all(is_plain) && !text.ends_with(')') && !text.starts_with("- ")
+        let may_begin = || {
+            text.starts_with("- ") || matches!(self, Self::Text | Self::Phone(_)) && around::may_begin(text)
+        };
+        text.bytes().all(is_plain) && !text.ends_with(')') && !may_begin()
     }
 }
 
@@ -159,7 +163,7 @@ impl Layer<'_> {
 
 fn peel<'a>(kind: Kind, names: &[&str], text: &'a str) -> Option<Layer<'a>> {
     let plain = (card::value(names, text).or_else(|| entities::decoded(text)).map(Cow::Owned))
-        .or_else(|| members::member(names, text).map(Cow::Borrowed))
+        .or_else(|| members::member(names, text))
         .or_else(|| markup::without_escaped_breaks(text).map(Cow::Borrowed))
         .or_else(|| markup::without_escapes(text).map(Cow::Owned))
         .or_else(|| without_percents(kind, text).map(Cow::Owned))
@@ -299,7 +303,7 @@ fn unlabeled<'a>(kind: Kind, names: &[&str], text: &'a str) -> Option<&'a str> {
     match kind {
         Kind::Email => after_name
             .or_else(|| label::without_before_word(names, text).filter(|word| word.contains('@')))
-            .or_else(|| without_comment(text))
+            .or_else(|| around::without_comment(text))
             .or_else(|| {
                 let names = [names, &[label::PHONE]].concat();
                 label::without_after_word(&names, text).filter(|word| word.contains('@'))
@@ -310,18 +314,25 @@ fn unlabeled<'a>(kind: Kind, names: &[&str], text: &'a str) -> Option<&'a str> {
                 label::without_words_before(names, text)
                     .or_else(|| label::without_owner_before(text))
                     .filter(is_one)
-            }),
+            })
+            .or_else(|| around::address(names, text)),
         Kind::Phone(region) => after_name
             .or_else(|| label::without_before_digits(names, text))
             .or_else(|| label::without_after_digits(names, text))
             .or_else(|| label::without_joined(names, text))
-            .or_else(|| label::without_before_word(names, text).filter(|word| is_chat(word)))
+            .or_else(|| label::without_before_word(names, text).filter(|word| around::is_chat(word)))
             .or_else(|| label::without_sign(text))
             .or_else(|| label::without_country(text))
             .or_else(|| {
-                label::without_words_before(names, text).filter(|rest| Phone::parse(rest, region).is_some())
+                label::without_words_before(names, text)
+                    .or_else(|| {
+                        label::without_numbering(text).filter(|_| Phone::parse(text, region).is_none())
+                    })
+                    .or_else(|| around::number(text))
+                    .filter(|rest| Phone::parse(rest, region).is_some())
             }),
         Kind::Digits | Kind::Date => after_name.or_else(|| label::without_before_digits(names, text)),
+        Kind::Text if names.contains(&label::NAME) && after_name.is_none() => around::name(text),
         Kind::Text => after_name.filter(|rest| !text.starts_with(['"', '\'']) || members::is_whole(rest)),
     }
     .or_else(|| if kind == Kind::Text { None } else { label::without_sign_after(text) })
@@ -345,18 +356,6 @@ fn without_percents(kind: Kind, text: &str) -> Option<String> {
     // A link has its own reading.
     let is_whole = is_encoded && !text.contains([' ', ':', '<', '[']);
     is_whole.then(|| text::percent_decoded(text).map(Cow::into_owned))?
-}
-
-/// Whether the word is a link to a chat, or a person's id in one.
-fn is_chat(word: &str) -> bool {
-    word.contains("://") || word.contains("wa.me/") || word.contains('@')
-}
-
-/// The address before a comment (RFC 5322, 3.2.2): `ada@x.example (Ada)`.
-fn without_comment(text: &str) -> Option<&str> {
-    let (address, comment) = text.strip_suffix(')')?.rsplit_once('(')?;
-    let is_one = address.contains('@') && !comment.contains('@');
-    is_one.then(|| address.trim_end())
 }
 
 fn without_phone_scheme(target: &str) -> Option<&str> {

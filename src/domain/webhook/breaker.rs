@@ -113,7 +113,7 @@ impl Breaker {
 
     /// Whether it is closed and has no failures.
     #[must_use]
-    pub fn is_calm(&self) -> bool {
+    pub fn has_no_failures(&self) -> bool {
         self.state == State::Closed && self.failures == 0
     }
 
@@ -152,9 +152,9 @@ impl Breaker {
     }
 
     fn alive(self, max_in_flight: u32) -> Self {
-        let calm = Self { failures: 0, failing_since: None, ..self };
+        let without_failures = Self { failures: 0, failing_since: None, ..self };
         let allowance = match self.state {
-            State::Closed => return calm,
+            State::Closed => return without_failures,
             // A late success of a request from before the opening counts as a probe.
             State::Open | State::HalfOpen => FIRST_ALLOWANCE,
             State::RampUp => self.allowance.saturating_add(1),
@@ -162,7 +162,7 @@ impl Breaker {
         if allowance >= max_in_flight {
             return Self { until: self.until, ..Self::closed() };
         }
-        Self { state: State::RampUp, allowance, ..calm }
+        Self { state: State::RampUp, allowance, ..without_failures }
     }
 
     fn failing(self, now: OffsetDateTime, rule: &BreakerRule) -> Self {
@@ -255,7 +255,7 @@ mod tests {
             assert_eq!((breaker.state, breaker.allowance), (State::RampUp, expected));
         }
         let closed = after(breaker, &[(Alive, 42)]);
-        assert_eq!((closed.state, closed.openings, closed.is_calm()), (State::Closed, 0, true));
+        assert_eq!((closed.state, closed.openings, closed.has_no_failures()), (State::Closed, 0, true));
         let again = after(breaker, &[(Failing, 43), (Failing, 43), (Failing, 43)]);
         assert_eq!((again.state, again.until), (State::Open, at(63)));
     }
@@ -356,6 +356,6 @@ mod tests {
     #[test]
     fn a_successful_probe_closes_the_breaker_of_a_sequential_endpoint() {
         let open = after(Breaker::closed(), &[(Failing, 0), (Failing, 1), (Failing, 30)]);
-        assert!(open.after(Alive, at(40), 1, &RULE).is_calm());
+        assert!(open.after(Alive, at(40), 1, &RULE).has_no_failures());
     }
 }

@@ -9,7 +9,7 @@ use crate::domain::{
     contact::ContactId,
     event::{CompanyId, EventRef, Key},
     trace_context::TraceContext,
-    webhook::{request::WebhookRequest, requested::WebhookRequested},
+    webhook::{request::WebhookRequest, requested::DeliveryMessage},
 };
 
 /// The lane of deliveries without an endpoint: none of them is ever sent.
@@ -75,9 +75,9 @@ impl Delivery {
 
     /// The message of its dead letter.
     #[must_use]
-    pub fn requested(&self) -> WebhookRequested<'_> {
+    pub fn message(&self) -> DeliveryMessage<'_> {
         let Self { key, trigger, event_id, source, .. } = self;
-        WebhookRequested { delivery: key, trigger, event_id, source }
+        DeliveryMessage { delivery: key, trigger, event_id, source }
     }
 }
 

@@ -31,8 +31,8 @@ pub struct Lane {
 pub enum Gate {
     /// Yes.
     Open,
-    /// The receiver asked for a hold, or the breaker is open. Deliveries that wait too long expire.
-    Unreachable,
+    /// Not yet: the receiver asked for a hold, or the breaker is open. Deliveries that wait too long expire.
+    Waiting,
     /// No, until an operator allows it. Nothing expires.
     Stopped,
 }
@@ -45,23 +45,17 @@ impl Lane {
         if self.is_stopped {
             Gate::Stopped
         } else if is_open || self.held_until > now {
-            Gate::Unreachable
+            Gate::Waiting
         } else {
             Gate::Open
         }
     }
 
-    /// Whether new deliveries may be sent without waiting as rows. A few failures do not matter: a receiver that fails one
+    /// Whether new deliveries may be sent directly from memory, without a row. A few failures do not matter: a receiver that fails one
     /// request in a thousand would keep its whole traffic on the way through rows.
     #[must_use]
-    pub fn is_calm(&self, now: OffsetDateTime) -> bool {
+    pub fn allows_direct_sending(&self, now: OffsetDateTime) -> bool {
         self.gate(now) == Gate::Open && self.breaker.state == State::Closed && self.send_interval.is_none()
-    }
-
-    /// Whether the next request tests if the receiver has recovered.
-    #[must_use]
-    pub fn is_probing(&self) -> bool {
-        matches!(self.breaker.state, State::Open | State::HalfOpen)
     }
 
     /// How many requests may be in flight.
@@ -122,24 +116,24 @@ mod tests {
     }
 
     #[test]
-    fn an_open_lane_without_a_rate_limit_is_calm() {
-        assert!(lane().is_calm(at(0)));
-        assert!(!Lane { is_stopped: true, ..lane() }.is_calm(at(0)));
-        assert!(!Lane { held_until: at(1), ..lane() }.is_calm(at(0)));
-        assert!(Lane { held_until: at(1), ..lane() }.is_calm(at(1)));
-        assert!(!Lane { send_interval: Some(Duration::from_secs(1)), ..lane() }.is_calm(at(0)));
+    fn an_open_lane_without_a_rate_limit_allows_direct_sending() {
+        assert!(lane().allows_direct_sending(at(0)));
+        assert!(!Lane { is_stopped: true, ..lane() }.allows_direct_sending(at(0)));
+        assert!(!Lane { held_until: at(1), ..lane() }.allows_direct_sending(at(0)));
+        assert!(Lane { held_until: at(1), ..lane() }.allows_direct_sending(at(1)));
+        assert!(!Lane { send_interval: Some(Duration::from_secs(1)), ..lane() }.allows_direct_sending(at(0)));
         let failing = Breaker { failures: 1, ..Breaker::closed() };
-        assert!(Lane { breaker: failing, ..lane() }.is_calm(at(0)));
+        assert!(Lane { breaker: failing, ..lane() }.allows_direct_sending(at(0)));
         for state in [State::Open, State::HalfOpen, State::RampUp] {
             let breaker = Breaker { state, ..Breaker::closed() };
-            assert!(!Lane { breaker, ..lane() }.is_calm(at(0)), "{state:?}");
+            assert!(!Lane { breaker, ..lane() }.allows_direct_sending(at(0)), "{state:?}");
         }
     }
 
     #[test]
     fn a_stop_outranks_a_hold_and_an_open_breaker() {
         let open = Breaker { state: State::Open, until: at(5), ..Breaker::closed() };
-        assert_eq!(Lane { breaker: open, ..lane() }.gate(at(4)), Gate::Unreachable);
+        assert_eq!(Lane { breaker: open, ..lane() }.gate(at(4)), Gate::Waiting);
         assert_eq!(Lane { breaker: open, ..lane() }.gate(at(5)), Gate::Open);
         assert_eq!(Lane { breaker: open, is_stopped: true, ..lane() }.gate(at(4)), Gate::Stopped);
     }

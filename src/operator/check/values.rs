@@ -10,7 +10,7 @@ use super::{
 };
 use crate::domain::{
     chain::{
-        plan::{Outcome, outcome_of},
+        plan::{ArgumentResult, outcome_of},
         rules::Rules,
     },
     contact::field::Field,
@@ -66,18 +66,18 @@ fn of_type(field: Field, declared: &str) -> Option<String> {
 fn of_text(field: Field, text: &str, region: Region, rules: &Rules) -> Option<String> {
     let now = OffsetDateTime::now_utc();
     match outcome_of(field, text, now, region, rules) {
-        Outcome::Rejected(code) => {
+        ArgumentResult::Rejected(code) => {
             let shown = shortened(text);
             Some(format!("`{shown}` is rejected in `{field}` (`{code}`); write a value that the field takes"))
         }
         // A document is not printed: logs of a CI would keep it.
-        Outcome::Stored(value, _)
+        ArgumentResult::Stored(value, _)
             if field != Field::Identity && has_something_around(field, text, region) =>
         {
             let (shown, value) = (shortened(text), shortened(&value));
             Some(format!("`{shown}` is stored as `{value}`; write that"))
         }
-        Outcome::Stored(..) | Outcome::NoValue(_) => None,
+        ArgumentResult::Stored(..) | ArgumentResult::NoValue(_) => None,
     }
 }
 

@@ -34,7 +34,20 @@ const SLACK_WORKFLOWS: [&str; 2] =
     ["https://hooks.slack.com/workflows/", "https://hooks.slack.com/triggers/"];
 
 /// Around variables of other tools, which mean something else around anything but the name of a parameter.
-const OTHER_MARKS: [(&str, &str); 5] = [("#{", "}"), ("<%=", "%>"), ("<<", ">>"), ("[[", "]]"), ("%", "%")];
+const OTHER_MARKS: [(&str, &str); 10] = [
+    ("#{", "}"),
+    ("<%=", "%>"),
+    ("<<", ">>"),
+    ("[[", "]]"),
+    ("@{", "}"),
+    ("%{", "}"),
+    ("%(", ")s"),
+    ("*|", "|*"),
+    ("$(", ")"),
+    ("%", "%"),
+];
+/// The same around a whole text only, where nothing else can be meant.
+const WHOLE_MARKS: [(&str, &str); 4] = [("<", ">"), ("[", "]"), ("#", "#"), (":", "")];
 
 /// The parameters that are a text whenever the trigger fires.
 pub(super) fn always_texts(parameters: &Value) -> BTreeSet<String> {
@@ -87,7 +100,25 @@ impl Webhook<'_> {
         let at_body = format!("{}/body", self.place);
         each_text(&mut at_body.clone(), body.unwrap_or(&Value::Null), &mut |place, text| {
             all.extend(self.foreign(text, false).into_iter().map(|message| (place.to_owned(), message)));
-            each_reference(text, |names| used.extend(names.iter().map(|name| (*name).to_owned())));
+            each_reference(text, |names| {
+                // `$5` is a price, and begins no variable.
+                if !names.iter().any(|name| self.is_known(name))
+                    && let Some(name) = names.last()
+                {
+                    let message = format!(
+                        "${name} is neither a parameter nor a built-in variable; it is sent as written unless clientData \
+                         has this key"
+                    );
+                    all.push(place, message);
+                }
+                used.extend(names.iter().map(|name| (*name).to_owned()));
+            });
+        });
+        each_key(&mut at_body.clone(), body.unwrap_or(&Value::Null), &mut |place, key| {
+            if Template::parse(key).has_variables() || !self.foreign(key, false).is_empty() {
+                let message = "a variable in a key is sent as written; write it into the value";
+                all.push(place, message);
+            }
         });
         all.extend(self.of_body(url, body).map(|message| (at_body, message)));
     }
@@ -230,6 +261,12 @@ impl Webhook<'_> {
         if let Some((opening, inside, end)) = others.next().filter(|_| !is_secret) {
             let name = inside.trim();
             messages.push(format!("{opening}{inside}{end} is sent as written; write ${name}"));
+        } else if messages.is_empty() && !is_secret {
+            let whole = text.trim();
+            let inside =
+                WHOLE_MARKS.iter().find_map(|(open, end)| whole.strip_prefix(open)?.strip_suffix(end));
+            let name = inside.map(str::trim).filter(|name| self.is_known(name));
+            messages.extend(name.map(|name| format!("{whole} is sent as written; write ${name}")));
         }
         messages
     }
@@ -281,6 +318,23 @@ fn each_reference(text: &str, mut take: impl FnMut(&[&str])) {
         if let Piece::Variable(reference) = piece {
             take(&reference.candidates().map(|(name, _)| name).collect::<Vec<_>>());
         }
+    }
+}
+
+/// Calls `take` for every key in a JSON value, at any depth, with the JSON pointer of its member.
+fn each_key(place: &mut String, value: &Value, take: &mut impl FnMut(&str, &str)) {
+    let length = place.len();
+    let members =
+        value.as_object().into_iter().flatten().map(|(key, member)| (super::escaped(key), Some(key), member));
+    let items = value.as_array().into_iter().flatten().enumerate();
+    for (step, key, member) in members.chain(items.map(|(index, item)| (index.to_string(), None, item))) {
+        place.push('/');
+        place.push_str(&step);
+        if let Some(key) = key {
+            take(place, key);
+        }
+        each_key(place, member, take);
+        place.truncate(length);
     }
 }
 

@@ -145,7 +145,7 @@ pub(in crate::operator) async fn resend_window(
     let ended: Vec<Key> = restarted.iter().map(|one| one.key.clone()).collect();
     store::restart(conn, &ended, State::VARIANTS).await?;
     store::make_due(conn, &made_due).await?;
-    let replayed: Vec<_> = restarted.iter().map(|one| one.requested()).collect();
+    let replayed: Vec<_> = restarted.iter().map(|one| one.message()).collect();
     dead_letters::begin_replay_of_deliveries(conn, &replayed).await?;
     let resent = judged.iter().filter(|(_, judgment)| judgment.is_ok());
     let changes: Vec<Change<'_>> = resent.map(|(one, _)| resent_one(one)).collect();

@@ -4,6 +4,7 @@ use std::{fmt, str::FromStr};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sqlx::PgConnection;
+use strum::VariantArray as _;
 use uuid::Uuid;
 
 use super::Endpoint;
@@ -16,26 +17,37 @@ use crate::{
 /// The first byte of a [`Position`]. Other versions of the service use another one.
 const POSITION_VERSION: u8 = 1;
 
-/// At most `limit` of the endpoints of a company, or of all, by company and id, and where the next page begins. With
-/// `states`, only those whose lane is in one of them.
+/// Which endpoints. What is not given does not narrow.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Of this company.
+    pub company: Option<String>,
+    /// Whose lane is in one of these states.
+    pub states: Vec<LaneState>,
+    /// Whose host contains this text, or whose whole address it is.
+    pub address: Option<String>,
+}
+
+/// At most `limit` of the endpoints that match, by company and id, and where the next page begins.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn page(
     database: &Database,
-    company: Option<&str>,
-    states: &[LaneState],
+    filter: &Filter,
     after: Option<&Position>,
     limit: u32,
 ) -> Result<(Vec<Endpoint>, Option<Position>), sqlx::Error> {
     let after = after.map(|position| &position.0);
-    let states: Vec<&str> = states.iter().map(|state| state.name()).collect();
+    let (company, address) = (filter.company.as_deref(), filter.address.as_deref());
+    let states = if filter.states.is_empty() { LaneState::VARIANTS } else { &filter.states };
+    let names: Vec<&str> = states.iter().map(|state| state.name()).collect();
     let one_more = i64::from(limit) + 1;
     let read = async |conn: &mut PgConnection| {
-        if states.is_empty() {
+        if filter.states.is_empty() && address.is_none() {
             store::page(conn, company, after, one_more).await
         } else {
-            store::page_in_states(conn, company, &states, after, one_more).await
+            store::page_in_states(conn, company, &names, address, after, one_more).await
         }
     };
     let mut rows = database.unit(read).await?;

@@ -13,7 +13,7 @@ use super::{
         audit::{Actor, Via},
         dead_letters::{self, Recording},
         rate_limit::RateLimit,
-        wake_up::{self, WakeUpError},
+        wake_worker::{self, WakeUpError},
     },
     Action, WRONG_STATE,
     canary::judge,
@@ -258,7 +258,7 @@ impl Executor {
             return;
         }
         if let Err(error) = self.try_wake().await {
-            wake_up::failed(&error);
+            wake_worker::failed(&error);
             if let Some(current) = &mut self.current {
                 current.is_unheard = true;
             }
@@ -267,7 +267,7 @@ impl Executor {
 
     async fn try_wake(&mut self) -> Result<(), WakeUpError> {
         let mut publisher = self.publisher().await?;
-        wake_up::publish(&mut publisher, &self.topology).await?;
+        wake_worker::publish(&mut publisher, &self.topology).await?;
         self.publisher = Some(publisher);
         Ok(())
     }

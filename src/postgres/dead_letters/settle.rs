@@ -1,5 +1,5 @@
 //! Replays and discards dead letters. The delivery of a dead letter of stage webhook must change in the same
-//! transaction: the caller locks it first ([`unsettled_deliveries`]) and calls `postgres::deliveries` for it.
+//! transaction: the caller locks it first ([`deliveries_in`]) and calls `postgres::deliveries` for it.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use super::{
     one_end::{forget_refusals, lock_free_refusals},
 };
 use crate::{
-    domain::{event::Key, fault::Stage, webhook::requested::WebhookRequested},
+    domain::{event::Key, fault::Stage, webhook::requested::DeliveryMessage},
     postgres::columns::{column, key_columns},
 };
 
@@ -134,7 +134,7 @@ pub async fn begin_replay(
 /// When the database fails; the caller's transaction is then lost.
 pub async fn begin_replay_of_deliveries(
     conn: &mut PgConnection,
-    deliveries: &[WebhookRequested<'_>],
+    deliveries: &[DeliveryMessage<'_>],
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "UPDATE dead_letters dl
@@ -143,7 +143,7 @@ pub async fn begin_replay_of_deliveries(
          WHERE dl.company_id = u.company_id AND dl.stage = 'webhook' AND dl.meaning = u.meaning
            AND dl.state IN ('open', 'replaying', 'discarded')",
         &column(deliveries, |one| one.delivery.company.as_str()) as &[&str],
-        &column(deliveries, WebhookRequested::meaning) as &[[u8; 32]],
+        &column(deliveries, DeliveryMessage::meaning) as &[[u8; 32]],
     )
     .execute(conn)
     .await?;
@@ -156,7 +156,7 @@ pub async fn begin_replay_of_deliveries(
 /// When the database fails; the caller's transaction is then lost.
 pub async fn resolve_deliveries(
     conn: &mut PgConnection,
-    deliveries: &[WebhookRequested<'_>],
+    deliveries: &[DeliveryMessage<'_>],
 ) -> Result<(), sqlx::Error> {
     if deliveries.is_empty() {
         return Ok(());
@@ -167,7 +167,7 @@ pub async fn resolve_deliveries(
          WHERE dl.company_id = u.company_id AND dl.stage = 'webhook' AND dl.meaning = u.meaning
            AND dl.state IN ('open', 'replaying')",
         &column(deliveries, |one| one.delivery.company.as_str()) as &[&str],
-        &column(deliveries, WebhookRequested::meaning) as &[[u8; 32]],
+        &column(deliveries, DeliveryMessage::meaning) as &[[u8; 32]],
     )
     .execute(conn)
     .await?;

@@ -7,7 +7,7 @@ use super::{Summary, read::unrecorded_one, read_headers};
 use crate::{
     domain::{
         event::Key,
-        webhook::{delivery::Delivery, requested::WebhookRequested},
+        webhook::{delivery::Delivery, requested::DeliveryMessage},
     },
     postgres::attempts::{self, Attempt},
 };
@@ -99,7 +99,7 @@ async fn recorded(conn: &mut PgConnection, key: &Key) -> Result<Option<Details>,
     .await?;
     let Some(row) = row else { return Ok(None) };
     let (trigger, event_id, source) = (&row.trigger_name, &row.event_id, &row.source);
-    let meaning = WebhookRequested { delivery: key, trigger, event_id, source }.meaning();
+    let meaning = DeliveryMessage { delivery: key, trigger, event_id, source }.meaning();
     let dead_letter = sqlx::query_as!(
         DeadLetterRef,
         "SELECT dead_letter_id AS id, state, reason FROM dead_letters

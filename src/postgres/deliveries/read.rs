@@ -1,16 +1,12 @@
 //! Listings of deliveries, for operators. Nothing here claims, changes or locks a row.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeSet, HashSet},
-};
+use std::collections::{BTreeSet, HashSet};
 
 use sqlx::PgConnection;
 use strum::{EnumString, IntoStaticStr, VariantArray};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::waiting;
 use crate::{
     domain::{event::Key, webhook::delivery::Delivery},
     postgres::{
@@ -179,23 +175,6 @@ impl Summary {
     }
 }
 
-/// The deliveries that match, newest first. Among them those that are to be sent and have no row yet, as far as they could
-/// be searched.
-///
-/// # Errors
-/// When the database fails.
-pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<Searched<Summary>, sqlx::Error> {
-    // Before the rows: a delivery that gets one in between is still listed.
-    let Searched { found: unsent, is_complete } = matching_unsent(conn, filter).await?;
-    let keys = newest(conn, filter).await?;
-    let mut listed = super::summaries(conn, &keys).await?;
-    let unsent = without_rows(conn, unsent).await?;
-    listed.extend(unsent.iter().map(Summary::unsent));
-    listed.sort_by_key(|summary| Reverse((summary.created_at, summary.id)));
-    listed.truncate(filter.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX));
-    Ok(Searched { found: listed, is_complete })
-}
-
 /// The matching deliveries of batches.
 pub(super) async fn matching_unsent(
     conn: &mut PgConnection,
@@ -260,37 +239,6 @@ fn without_request(mut unsent: Unsent) -> Unsent {
     unsent.delivery.request.headers = Vec::new();
     unsent.delivery.request.body = None;
     unsent
-}
-
-async fn newest(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Key>, sqlx::Error> {
-    let states = filter.states();
-    let (before_at, before_id) = filter.before.unzip();
-    if filter.states.as_deref() == Some(&[State::Pending]) {
-        let (waiting, _) = waiting::newest(conn, filter, filter.limit, None).await?;
-        return Ok(waiting.into_iter().map(|one| one.key).collect());
-    }
-    sqlx::query_as!(
-        Key,
-        "SELECT company_id AS company, delivery_id AS id FROM webhook_deliveries
-         WHERE ($1::text IS NULL OR company_id = $1) AND ($2::text[] IS NULL OR state = ANY($2))
-           AND ($3::uuid[] IS NULL OR endpoint_id = ANY($3)) AND ($4::text IS NULL OR event_id = $4)
-           AND ($5::uuid IS NULL OR contact_id = $5) AND ($6::text IS NULL OR trigger_name = $6)
-           AND ($7::timestamptz IS NULL OR created_at >= $7)
-           AND ($8::timestamptz IS NULL OR created_at <= $8 AND (created_at, delivery_id) < ($8, $9::uuid))
-         ORDER BY created_at DESC, delivery_id DESC LIMIT $10",
-        filter.company,
-        states.as_deref(),
-        filter.endpoints.as_deref(),
-        filter.event_id,
-        filter.contact,
-        filter.trigger,
-        filter.since,
-        before_at,
-        before_id,
-        filter.limit,
-    )
-    .fetch_all(conn)
-    .await
 }
 
 /// The keys of at most `limit` deliveries whose id is in this inclusive range, which an abbreviated id spans. The

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{RowKey, State};
 use crate::{
-    domain::{event::Key, webhook::requested::WebhookRequested},
+    domain::{event::Key, webhook::requested::DeliveryMessage},
     postgres::{
         columns::{column, key_columns},
         endpoints,
@@ -45,9 +45,9 @@ impl Locked {
 
     /// The message of its dead letter.
     #[must_use]
-    pub fn requested(&self) -> WebhookRequested<'_> {
+    pub fn message(&self) -> DeliveryMessage<'_> {
         let Self { key, trigger, event_id, source, .. } = self;
-        WebhookRequested { delivery: key, trigger, event_id, source }
+        DeliveryMessage { delivery: key, trigger, event_id, source }
     }
 }
 

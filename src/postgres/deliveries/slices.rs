@@ -114,8 +114,8 @@ fn growth(rows: i64, is_crowded: bool) -> i32 {
     }
 }
 
-/// At most `most` of the deliveries that match, as [`super::list`] lists them, and where the search ended, if it did not reach
-/// `since`. It reads only pending ones if no others match, and otherwise slice by slice.
+/// At most `most` of the deliveries that match, newest first, and where the search ended, if it did not reach `since`. Among
+/// them are those that are to be sent and have no row yet, as far as they could be searched. It reads only pending ones if no others match, and otherwise slice by slice.
 ///
 /// # Errors
 /// When the database fails.

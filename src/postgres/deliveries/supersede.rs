@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::RowKey;
 use crate::{
-    domain::{event::Key, webhook::requested::WebhookRequested},
+    domain::{event::Key, webhook::requested::DeliveryMessage},
     postgres::columns::key_columns,
 };
 
@@ -31,9 +31,9 @@ pub struct Yielded {
 impl Yielded {
     /// The message of its dead letter.
     #[must_use]
-    pub fn requested(&self) -> WebhookRequested<'_> {
+    pub fn message(&self) -> DeliveryMessage<'_> {
         let Self { row, trigger, event_id, source, .. } = self;
-        WebhookRequested { delivery: &row.key, trigger, event_id, source }
+        DeliveryMessage { delivery: &row.key, trigger, event_id, source }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::domain::{
 
 /// The events that one transaction committed for one company: one row.
 #[derive(Debug)]
-pub struct Committed {
+pub struct EventBatch {
     /// The row.
     pub key: EffectsKey,
     /// The process that is to publish them.
@@ -36,7 +36,7 @@ pub async fn insert(
     batch: Uuid,
     owner: Option<Uuid>,
     events: Vec<OutgoingEvent>,
-) -> Result<Vec<Committed>, sqlx::Error> {
+) -> Result<Vec<EventBatch>, sqlx::Error> {
     let committed = group(batch, owner, events);
     super::insert(conn, &NewEffects::of_groups(&committed, owner)?).await?;
     Ok(if owner.is_some() { committed } else { Vec::new() })
@@ -44,16 +44,16 @@ pub async fn insert(
 
 /// The events of one transaction by company.
 #[must_use]
-pub fn group(batch: Uuid, owner: Option<Uuid>, events: Vec<OutgoingEvent>) -> Vec<Committed> {
+pub fn group(batch: Uuid, owner: Option<Uuid>, events: Vec<OutgoingEvent>) -> Vec<EventBatch> {
     let since = Instant::now();
     let committed = by_company(events, |event| &event.company).into_iter().map(|(company, events)| {
         let key = EffectsKey { company, batch, kind: Kind::Publish };
-        Committed { key, owner, events, since }
+        EventBatch { key, owner, events, since }
     });
     committed.collect()
 }
 
-impl Group for Committed {
+impl Group for EventBatch {
     type Part = OutgoingEvent;
 
     fn key(&self) -> &EffectsKey {

@@ -30,7 +30,7 @@ use crate::{
 const MAX_BODY: usize = 4 << 20;
 
 /// The webhooks that one transaction committed for one company: one row, or several if they are large.
-pub struct Requests {
+pub struct RequestBatch {
     /// The row.
     pub key: EffectsKey,
     /// The process that is to send them.
@@ -43,7 +43,7 @@ pub struct Requests {
     pub lanes: Arc<HashMap<Key, LaneRow>>,
 }
 
-impl Requests {
+impl RequestBatch {
     /// A row that is written or taken after `since`.
     #[must_use]
     pub fn new(key: EffectsKey, owner: Option<Uuid>, deliveries: Vec<Delivery>, since: Instant) -> Self {
@@ -53,7 +53,7 @@ impl Requests {
 
 /// The deliveries of one transaction by company, in portions that a process can hold in memory.
 #[must_use]
-pub fn group(batch: Uuid, owner: Option<Uuid>, deliveries: Vec<Delivery>) -> Vec<Requests> {
+pub fn group(batch: Uuid, owner: Option<Uuid>, deliveries: Vec<Delivery>) -> Vec<RequestBatch> {
     let mut batches = Vec::new();
     for (company, deliveries) in by_company(deliveries, |delivery| &delivery.key.company) {
         let (mut portion, mut size, mut batch) = (Vec::new(), 0, batch);
@@ -71,12 +71,12 @@ pub fn group(batch: Uuid, owner: Option<Uuid>, deliveries: Vec<Delivery>) -> Vec
     batches
 }
 
-fn requests(company: &str, batch: Uuid, owner: Option<Uuid>, deliveries: Vec<Delivery>) -> Requests {
+fn requests(company: &str, batch: Uuid, owner: Option<Uuid>, deliveries: Vec<Delivery>) -> RequestBatch {
     let key = EffectsKey { company: company.to_owned(), batch, kind: Kind::Send };
-    Requests::new(key, owner, deliveries, Instant::now())
+    RequestBatch::new(key, owner, deliveries, Instant::now())
 }
 
-impl Group for Requests {
+impl Group for RequestBatch {
     type Part = Delivery;
 
     fn key(&self) -> &EffectsKey {
@@ -325,7 +325,8 @@ mod tests {
         let deliveries = (1..).zip(sizes).map(|(id, (company, size))| delivery(company, id, small(size)));
         let batch = Uuid::now_v7();
         let batches = group(batch, None, deliveries.collect());
-        let ids = |one: &Requests| one.deliveries.iter().map(|one| one.key.id.as_u128()).collect::<Vec<_>>();
+        let ids =
+            |one: &RequestBatch| one.deliveries.iter().map(|one| one.key.id.as_u128()).collect::<Vec<_>>();
         let found: Vec<_> = batches.iter().map(|one| (one.key.company.as_str(), ids(one))).collect();
         let expected = [("a", vec![2, 4]), ("b", vec![1]), ("b", vec![3, 5]), ("b", vec![6]), ("b", vec![7])];
         assert_eq!(found, expected);

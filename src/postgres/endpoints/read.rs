@@ -98,8 +98,9 @@ pub async fn page(
     Ok(rows)
 }
 
-/// As [`page`], but only endpoints in one of these states, by the names of `operator::lane::LaneState`, which defines them. A
-/// test compares the two.
+/// As [`page`], but only endpoints in one of these states, by the names of `operator::lane::LaneState`, which defines them (a
+/// test compares the two), and with `address`, only those whose host contains it or whose whole address it is. The rest of an
+/// address may be a secret that nobody must find out letter by letter.
 ///
 /// # Errors
 /// When the database fails.
@@ -107,6 +108,7 @@ pub async fn page_in_states(
     conn: &mut PgConnection,
     company: Option<&str>,
     states: &[&str],
+    address: Option<&str>,
     after: Option<&Key>,
     limit: i64,
 ) -> Result<Vec<EndpointRow>, sqlx::Error> {
@@ -114,7 +116,7 @@ pub async fn page_in_states(
     let includes_open = states.contains(&"open");
     let keys = sqlx::query_as!(
         Key,
-        "SELECT company_id AS company, endpoint_id AS id FROM webhook_endpoints
+        r"SELECT company_id AS company, endpoint_id AS id FROM webhook_endpoints
          WHERE (company_id, endpoint_id) > ($1::text, $2::uuid) AND ($3::text IS NULL OR company_id = $3)
            AND ($4::boolean OR paused_at IS NOT NULL OR disabled_at IS NOT NULL OR breaker <> 'closed' OR failures > 0)
            AND CASE
@@ -125,6 +127,8 @@ pub async fn page_in_states(
                  WHEN failures > 0 THEN 'failing'
                  ELSE 'open'
                END = ANY($5::text[])
+           AND ($7::text IS NULL OR url = $7
+                OR strpos(lower(substring(url FROM '^[^:/]+://(?:[^/?#]*@)?([^/?#@]*)')), lower($7)) > 0)
            AND endpoint_id <> '00000000-0000-0000-0000-000000000000'
          ORDER BY company_id, endpoint_id LIMIT $6",
         after.map_or(company.unwrap_or_default(), |key| key.company.as_str()),
@@ -133,6 +137,7 @@ pub async fn page_in_states(
         includes_open,
         states as &[&str],
         limit,
+        address,
     )
     .fetch_all(&mut *conn)
     .await?;

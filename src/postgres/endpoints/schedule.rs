@@ -19,8 +19,8 @@ use crate::{
     },
 };
 
-/// How many turns there are: see `webhook_endpoints.turn`.
-pub const TURNS: i32 = 64;
+/// Into how many buckets the companies are hashed (stochastic fair queueing). The column `turn` is the bucket.
+pub const BUCKETS: i32 = 64;
 
 /// The state of these lanes. Leaves out keys that do not exist.
 ///
@@ -47,22 +47,22 @@ pub async fn lanes<'a>(
     Ok(rows.into_iter().map(LaneRow::from).collect())
 }
 
-/// How many lanes a claim takes.
+/// How many lanes a claim takes, and where it begins.
 #[derive(Clone, Copy, Debug)]
-pub struct Turns {
-    /// The turn that comes first. Random, or the last turns would get nothing under load.
-    pub first: i32,
-    /// Maximum number of lanes of one turn.
-    pub per_turn: usize,
+pub struct ClaimLimits {
+    /// The bucket that comes first. Random, or the last buckets would get nothing under load.
+    pub first_bucket: i32,
+    /// Maximum number of lanes of one bucket.
+    pub per_bucket: usize,
     /// Maximum number of lanes.
-    pub limit: usize,
-    /// The hash from which the companies of a turn are gone through, if one of them is to be skipped. Random, or the last of
-    /// them would get nothing.
-    pub from: i32,
+    pub lanes: usize,
+    /// The hash from which the companies of a bucket are gone through, if one of them is to be skipped. Random, or the last
+    /// of them would get nothing.
+    pub first_company_hash: i32,
 }
 
-/// Takes lanes that are due and have no owner, turn by turn, in each those that have been due longest. Skips companies in
-/// `full`, however many of their lanes are due; of the others of their turns, up to 256 companies are looked at. A lane
+/// Takes lanes that are due and have no owner, bucket by bucket, in each those that have been due longest. Skips companies
+/// in `full`, however many of their lanes are due; of the others of their buckets, up to 256 companies are looked at. A lane
 /// whose breaker's wait is over becomes half open.
 ///
 /// # Errors
@@ -70,7 +70,7 @@ pub struct Turns {
 pub async fn claim(
     conn: &mut PgConnection,
     owner: Uuid,
-    turns: Turns,
+    limits: ClaimLimits,
     full: &[&str],
 ) -> Result<Vec<ClaimedLane>, sqlx::Error> {
     let counted = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
@@ -78,12 +78,12 @@ pub async fn claim(
         Row,
         "src/postgres/endpoints/claim.sql",
         owner,
-        counted(turns.per_turn),
-        counted(turns.limit),
+        counted(limits.per_bucket),
+        counted(limits.lanes),
         full as &[&str],
-        turns.first,
-        TURNS,
-        turns.from,
+        limits.first_bucket,
+        BUCKETS,
+        limits.first_company_hash,
     )
     .fetch_all(conn)
     .await?;
@@ -250,7 +250,7 @@ pub async fn next_due(conn: &mut PgConnection) -> Result<Option<Duration>, sqlx:
              SELECT e.next_due_at FROM webhook_endpoints e
              WHERE e.turn = turns.turn AND e.owner IS NULL AND e.next_due_at < 'infinity'
              ORDER BY e.next_due_at LIMIT 1) lane",
-        TURNS,
+        BUCKETS,
     )
     .fetch_one(conn)
     .await?;

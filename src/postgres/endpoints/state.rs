@@ -31,29 +31,29 @@ pub struct LaneRow {
 pub struct ClaimedLane {
     /// Its state.
     pub row: LaneRow,
-    /// Which companies share its turn.
-    pub turn: i16,
+    /// The bucket of its company.
+    pub bucket: i16,
 }
 
 /// A lane's columns.
-pub struct Row {
-    pub company_id: String,
-    pub endpoint_id: Uuid,
-    pub url: String,
-    pub turn: i16,
-    pub max_in_flight: i32,
-    pub send_interval_us: i64,
-    pub is_stopped: bool,
-    pub held_until: OffsetDateTime,
-    pub next_slot_at: OffsetDateTime,
-    pub breaker: String,
-    pub breaker_until: OffsetDateTime,
-    pub openings: i32,
-    pub allowance: i32,
-    pub failures: i32,
-    pub failing_since: Option<OffsetDateTime>,
-    pub has_backlog: bool,
-    pub now: OffsetDateTime,
+pub(in crate::postgres) struct Row {
+    pub(in crate::postgres) company_id: String,
+    pub(in crate::postgres) endpoint_id: Uuid,
+    pub(in crate::postgres) url: String,
+    pub(in crate::postgres) turn: i16,
+    pub(in crate::postgres) max_in_flight: i32,
+    pub(in crate::postgres) send_interval_us: i64,
+    pub(in crate::postgres) is_stopped: bool,
+    pub(in crate::postgres) held_until: OffsetDateTime,
+    pub(in crate::postgres) next_slot_at: OffsetDateTime,
+    pub(in crate::postgres) breaker: String,
+    pub(in crate::postgres) breaker_until: OffsetDateTime,
+    pub(in crate::postgres) openings: i32,
+    pub(in crate::postgres) allowance: i32,
+    pub(in crate::postgres) failures: i32,
+    pub(in crate::postgres) failing_since: Option<OffsetDateTime>,
+    pub(in crate::postgres) has_backlog: bool,
+    pub(in crate::postgres) now: OffsetDateTime,
 }
 
 impl From<Row> for LaneRow {
@@ -83,6 +83,6 @@ impl From<Row> for LaneRow {
 
 impl From<Row> for ClaimedLane {
     fn from(row: Row) -> Self {
-        Self { turn: row.turn, row: row.into() }
+        Self { bucket: row.turn, row: row.into() }
     }
 }

@@ -56,6 +56,13 @@ impl ItemState {
         letters.chain(deliveries.filter(|state| *state != Self::Delivery(Delivery::Discarded)))
     }
 
+    /// Every state that an item of such an object may have.
+    pub fn of(object: Object) -> impl Iterator<Item = Self> {
+        let of = move |state: &Self| matches!(state, Self::DeadLetter(_)) == (object == Object::DeadLetter);
+        let letters = Letter::VARIANTS.iter().map(|state| Self::DeadLetter(*state));
+        letters.chain(Delivery::VARIANTS.iter().map(|state| Self::Delivery(*state))).filter(of)
+    }
+
     /// The state with this name.
     ///
     /// # Errors

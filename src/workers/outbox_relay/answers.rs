@@ -15,7 +15,7 @@ use crate::{
     domain::chain::reply::ReplyQueues,
     metrics::{self, Metrics},
     settings,
-    workers::room::{Handed, Room},
+    workers::room::{InMemory, Room},
 };
 
 /// Room for answers that wait, in bytes.
@@ -23,7 +23,7 @@ const ROOM: usize = 4 << 20;
 
 /// The way to the task that publishes answers.
 pub(super) struct Answers {
-    sender: Option<mpsc::UnboundedSender<Handed<Message>>>,
+    sender: Option<mpsc::UnboundedSender<InMemory<Message>>>,
     allowed: ReplyQueues,
     room: Room,
     task: TaskTracker,
@@ -48,7 +48,9 @@ impl Answers {
             return warn_dropped(1, "amqp.reply_queues does not allow the queue");
         }
         match (&self.sender, self.room.reserve(answer.body.len())) {
-            (Some(sender), Some(reserved)) => drop(sender.send(Handed(answer, Some(reserved)))),
+            (Some(sender), Some(reserved)) => {
+                drop(sender.send(InMemory { item: answer, reserved: Some(reserved) }));
+            }
             _ => warn_dropped(1, "too many answers wait"),
         }
     }

@@ -6,8 +6,8 @@ use super::flight::{Flight, Name};
 use crate::{
     amqp::{Outcomes, Unpublished},
     metrics::{Ending, Metrics, Since, Step, Waiting, as_f64},
-    postgres::effects::events::Committed,
-    workers::room::Handed,
+    postgres::effects::events::EventBatch,
+    workers::room::InMemory,
 };
 
 pub(super) struct Measures {
@@ -25,15 +25,15 @@ impl Measures {
     }
 
     /// The first row that is not sent, beside those in flight.
-    pub(super) fn note(&self, flight: &mut Flight, waiting: Option<&Handed<Committed>>) {
-        let waiting = waiting.map(|Handed(row, _)| row.since);
+    pub(super) fn note(&self, flight: &mut Flight, waiting: Option<&InMemory<EventBatch>>) {
+        let waiting = waiting.map(|InMemory { item: row, .. }| row.since);
         self.oldest.set(flight.oldest().into_iter().chain(waiting).min());
     }
 
     /// The connection is lost, and nothing is in flight any more.
-    pub(super) fn lost(&self, waiting: Option<&Handed<Committed>>) {
+    pub(super) fn lost(&self, waiting: Option<&InMemory<EventBatch>>) {
         self.metrics.failed_batches.add(Step::Publish, 1);
-        self.oldest.set(waiting.map(|Handed(row, _)| row.since));
+        self.oldest.set(waiting.map(|InMemory { item: row, .. }| row.since));
     }
 
     /// This many events were sent together.

@@ -11,7 +11,7 @@ use super::{
     messages::{answer, to_amqp},
     spans,
 };
-use crate::{postgres::effects::events::Committed, workers::room::Handed};
+use crate::{postgres::effects::events::EventBatch, workers::room::InMemory};
 
 /// What a message takes up while its outcome is unknown, in bytes.
 const SIZE_IN_FLIGHT: usize = 256;
@@ -43,11 +43,11 @@ impl OutboxRelay {
         &mut self,
         exchange: &str,
         owner: Option<Uuid>,
-        rows: Vec<Handed<Committed>>,
+        rows: Vec<InMemory<EventBatch>>,
         is_retry: bool,
     ) {
         let sent_at = Instant::now();
-        for Handed(Committed { key, mut events, since, .. }, reserved) in rows {
+        for InMemory { item: EventBatch { key, mut events, since, .. }, reserved } in rows {
             if events.is_empty() {
                 self.settlement.published(key);
                 continue;

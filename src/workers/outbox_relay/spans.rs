@@ -2,7 +2,10 @@
 
 use crate::{
     amqp::Unpublished,
-    domain::chain::{completed, outgoing::OutgoingEvent},
+    domain::{
+        chain::{completed, outgoing::OutgoingEvent},
+        webhook::requested::WEBHOOK_REQUESTED,
+    },
     telemetry::traces::{Attribute, Kind, Span, Traces, continued},
 };
 
@@ -24,7 +27,7 @@ fn name(kind: &str) -> &'static str {
     match kind {
         "contact.upserted" => "publish contact.upserted",
         "contact.merged" => "publish contact.merged",
-        "webhook.requested" => "publish webhook.requested",
+        WEBHOOK_REQUESTED => "publish webhook.requested",
         completed::KIND => "publish trigger.completed",
         _ => "publish",
     }

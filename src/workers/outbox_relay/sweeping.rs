@@ -8,9 +8,9 @@ use tracing::{error, info};
 use super::{OUTBOX_RELAY, OutboxRelay, PORTION};
 use crate::{
     domain::chain::outgoing::OutgoingEvent,
-    postgres::effects::{self, Kind, Part as _, events::Committed, unowned},
+    postgres::effects::{self, Kind, Part as _, events::EventBatch, unowned},
     telemetry::chain,
-    workers::room::{Bulk as _, Handed},
+    workers::room::{Bulk as _, InMemory},
 };
 
 /// What a message in flight may take up, for the number of messages that a sweep takes.
@@ -22,7 +22,7 @@ const POLL: Duration = Duration::from_millis(200);
 impl OutboxRelay {
     /// Prepares a portion of rows that no process owns, and lets the next sweep follow at once if there are more.
     pub(super) async fn sweep(&mut self, exchange: &str, sweep: &mut Interval) {
-        // A crowded room is left to the messages that workers hand over: if a queue confirms none of the swept ones, theirs show
+        // A crowded room is left to the messages that workers send: if a queue confirms none of the swept ones, theirs show
         // it.
         if !self.presence.is_alive() || self.room.is_crowded() {
             return sweep.reset_after(POLL);
@@ -51,13 +51,13 @@ impl OutboxRelay {
         if new >= limit || rows.len() >= unowned::MAX_TAKEN {
             sweep.reset_immediately();
         }
-        let owner = rows.iter().chain(&retries).find_map(|row| row.0.owner);
+        let owner = rows.iter().chain(&retries).find_map(|row| row.item.owner);
         self.prepare(exchange, owner, rows, false);
         self.prepare(exchange, owner, retries, true);
     }
 
     /// Takes rows that no process owns, of about `limit` messages, retries or others; `None` when the database failed.
-    async fn take(&mut self, limit: usize, retries: bool) -> Option<Vec<Handed<Committed>>> {
+    async fn take(&mut self, limit: usize, retries: bool) -> Option<Vec<InMemory<EventBatch>>> {
         if limit == 0 {
             return Some(Vec::new());
         }
@@ -70,9 +70,9 @@ impl OutboxRelay {
         for row in rows {
             match OutgoingEvent::unpack(&row.key.company, &row.body) {
                 Ok(events) => {
-                    let row = Committed { key: row.key, owner: Some(owner), events, since };
+                    let row = EventBatch { key: row.key, owner: Some(owner), events, since };
                     let reserved = self.room.reserve_at_most(row.size());
-                    taken.push(Handed(row, reserved));
+                    taken.push(InMemory { item: row, reserved });
                 }
                 Err(error) => {
                     let (batch, messages, error) = (row.key.batch, row.items, chain(&error));
@@ -94,7 +94,7 @@ impl OutboxRelay {
         let Some(owner) = self.presence.owner() else { return };
         self.take_arrived();
         let lease = self.settings.outbox.lease;
-        let waiting = self.waiting.iter().map(|row| row.0.key.clone());
+        let waiting = self.waiting.iter().map(|row| row.item.key.clone());
         let known: Vec<_> = self.settlement.keys().chain(self.flight.keys()).chain(waiting).collect();
         let released = self
             .unit(async |conn| effects::release_forgotten(conn, Kind::Publish, owner, lease, &known).await)
@@ -108,6 +108,6 @@ impl OutboxRelay {
     }
 }
 
-fn count_messages(rows: &[Handed<Committed>]) -> usize {
-    rows.iter().map(|Handed(row, _)| row.events.len()).sum()
+fn count_messages(rows: &[InMemory<EventBatch>]) -> usize {
+    rows.iter().map(|InMemory { item: row, .. }| row.events.len()).sum()
 }

@@ -31,7 +31,7 @@ const MAX_STARTS: i32 = 5;
 const CLEAR_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Committer {
-    /// Commits a message that has been delivered too often, see [`Committer::settle`].
+    /// Commits a message that has been delivered too often, see [`Committer::run`].
     pub(super) async fn commit_suspect(&self, number: u64, message: Received) -> Option<Vec<Portion>> {
         let hash = body_hash(&message.body);
         let starts = self.count_start(&hash).await?;
@@ -53,13 +53,13 @@ impl Committer {
     }
 
     /// Tries one that was parked.
-    pub(super) async fn commit_suspect_again(
+    pub(super) async fn commit_parked_suspect(
         &self,
         hash: &[u8; 32],
-        parked: Vec<Portion>,
+        parked: Portion,
     ) -> Option<Vec<Portion>> {
         self.count_start(hash).await?;
-        let committed = self.commit(Round::again(parked), Patience::Brief, Vec::new()).await;
+        let committed = self.commit(Round::again(vec![parked]), Patience::Brief, Vec::new()).await;
         self.clear_starts(hash).await;
         committed
     }

@@ -1,10 +1,11 @@
 //! Retries the transaction of a batch until it commits.
 //!
-//! If the database refuses a batch because of what it contains or needs, the messages in question leave it: they are found by
-//! their locks, or the batch is halved until one is alone. Such a message becomes a dead letter, or is parked and tried again later,
-//! alone; its neighbors go on (`portion`). If the database is unreachable, the batch waits and resumes with one message.
+//! If a batch fails because of what it contains or needs, the messages at fault leave it: they are found by their locks, or
+//! the batch is halved until one is alone. Such a message becomes a dead letter, or is parked and tried again later, alone; its
+//! neighbors go on (`portion`). If the database is unreachable, the batch waits and resumes with one message.
 
 use std::{
+    ops::ControlFlow,
     sync::Arc,
     time::{Instant, SystemTime},
 };
@@ -14,16 +15,18 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
 use super::{
+    apply_error::ApplyError,
+    give_up::Permission,
     locked,
-    portion::{self, Portion, Step, Verdict},
-    refused::Refused,
+    portion::{self, Decision, Portion, Verdict},
     round::Round,
     spans,
-    transaction::{self, Effects, Patience},
+    transaction::{self, Applied, Patience, Written},
     triage::Triaged,
     worker::UpsertWorker,
 };
 use crate::{
+    amqp::Received,
     domain::fault::Reason,
     metrics,
     postgres::dead_letters::SearchBudget,
@@ -31,8 +34,8 @@ use crate::{
     workers::retry::{self, DatabaseWait},
 };
 
-/// How a health report about a message that was set aside begins.
-const SET_ASIDE: &str = "set aside a message: ";
+/// How a health report about a message that was given up begins.
+const GAVE_UP: &str = "gave up on a message: ";
 
 /// A message that a transaction takes.
 #[expect(
@@ -42,8 +45,10 @@ const SET_ASIDE: &str = "set aside a message: ";
 pub(super) enum Job {
     /// It was not tried yet.
     New(Triaged),
+    /// It may end the process, so it is not decoded before it is alone.
+    Suspect(Received),
     /// It was parked.
-    Again(Portion),
+    Parked(Portion),
 }
 
 /// Commits one batch.
@@ -60,40 +65,41 @@ struct Progress<'a> {
     patience: Patience,
     /// A message has had the usual lock timeout for its last try. One such wait is enough for a batch.
     has_waited: bool,
-    /// A refusal was reported.
+    /// A failure was reported.
     is_reported: bool,
 }
 
 impl Committer {
     /// Commits an outcome for every message, apart from those that it returns, which are parked. `None`: the process is
     /// stopping, and the messages go back to the queue.
-    pub(super) async fn settle(self, jobs: Vec<(u64, Job)>) -> Option<Vec<Portion>> {
-        let mut portion = Portion { accepted: Vec::with_capacity(jobs.len()), ..Portion::default() };
-        let mut again = Vec::new();
+    pub(super) async fn run(self, jobs: Vec<(u64, Job)>) -> Option<Vec<Portion>> {
+        let mut new = Portion { accepted: Vec::with_capacity(jobs.len()), ..Portion::default() };
+        let (mut suspects, mut parked, mut parked_suspects) = (Vec::new(), Vec::new(), Vec::new());
         for (number, job) in jobs {
             match job {
-                Job::New(Triaged::Suspect(suspect)) => return self.commit_suspect(number, suspect).await,
-                Job::New(triaged) => portion.add(number, triaged),
-                Job::Again(parked) => again.push(parked),
+                Job::New(triaged) => new.add(number, triaged),
+                Job::Suspect(message) => suspects.push((number, message)),
+                Job::Parked(portion) => match portion.suspect {
+                    Some(hash) => parked_suspects.push((hash, portion)),
+                    None => parked.push(portion),
+                },
             }
         }
-        if again.is_empty() {
-            return self.commit(Round::of(portion), self.patience_with_new(), Vec::new()).await;
+        let mut still_parked = Vec::new();
+        if !new.is_empty() {
+            still_parked.extend(self.commit(Round::of(new), self.patience_with_new(), Vec::new()).await?);
         }
-        match again.iter().find_map(|parked| parked.suspect) {
-            Some(hash) => self.commit_suspect_again(&hash, again).await,
-            None => self.commit_again(again).await,
+        // The window leaves a suspect alone in its batch.
+        for (number, message) in suspects {
+            still_parked.extend(self.commit_suspect(number, message).await?);
         }
-    }
-
-    /// Hands over what is committed. If its takers are gone, because the process is ending, another process takes
-    /// it.
-    fn hand_over(&self, Effects { events, requests, .. }: Effects) {
-        // Webhooks first: somebody is waiting for them.
-        if let Some(sender) = &self.worker.requests {
-            sender.hand_over(requests);
+        for (hash, portion) in parked_suspects {
+            still_parked.extend(self.commit_parked_suspect(&hash, portion).await?);
         }
-        self.worker.relay.hand_over(events);
+        if !parked.is_empty() {
+            still_parked.extend(self.commit_parked(parked).await?);
+        }
+        Some(still_parked)
     }
 
     /// How long a transaction with new messages waits for locks.
@@ -101,137 +107,13 @@ impl Committer {
         if self.worker.experience.is_wary(Instant::now()) { Patience::Wary } else { Patience::Patient }
     }
 
-    /// Commits the messages of a batch, hands over their effects, and returns those that are parked. `None` if stopped before
-    /// that. The `blocked` ones need a row that is known to be locked.
-    pub(super) async fn commit(
-        &self,
-        round: Round,
-        patience: Patience,
-        blocked: Vec<Portion>,
-    ) -> Option<Vec<Portion>> {
-        let UpsertWorker { name, health, set_aside, .. } = self.worker.as_ref();
-        let wait = DatabaseWait::new(name, health);
-        let budget = SearchBudget::default();
-        let mut progress = Progress { round, wait, budget, patience, has_waited: false, is_reported: false };
-        for portion in blocked {
-            self.blocked(&mut progress, portion);
-        }
-        while let Some((portion, has_known_cause)) = progress.round.next(set_aside) {
-            if !self.attempt(&mut progress, portion, has_known_cause).await {
-                return None;
-            }
-        }
-        Some(progress.round.into_parked())
-    }
-
-    /// Tries a portion once. `false` if stopped while it waited for the database.
-    async fn attempt(&self, progress: &mut Progress<'_>, portion: Portion, has_known_cause: bool) -> bool {
-        let patience = if has_known_cause {
-            Patience::Least
-        } else if portion.is_at_last_try(false) && !std::mem::replace(&mut progress.has_waited, true) {
-            Patience::Patient
-        } else {
-            progress.patience
-        };
-        let (lookups, began) = (progress.budget.left(), SystemTime::now());
-        let applied = transaction::apply(&self.worker, portion.messages(), patience, &progress.budget);
-        let refused = match applied.await {
-            Ok(effects) => {
-                progress.wait.recovered();
-                self.committed(&portion, effects.dead_letters);
-                spans::end(&self.worker.traces, portion, &effects, began);
-                self.hand_over(effects);
-                return true;
-            }
-            Err(refused) => refused,
-        };
-        self.worker.metrics.failed_batches.add(metrics::Step::Upsert, 1);
-        let portions = self.refused(progress, portion, refused, has_known_cause);
-        let Some((portions, refused)) = portions else { return true };
-        progress.budget.restore(lookups);
-        progress.round.extend(portions);
-        progress.wait.failed(&chain(&refused), &self.stop).await
-    }
-
-    /// Decides about a portion that was refused. Returns it if it waits for the database.
-    fn refused(
-        &self,
-        progress: &mut Progress<'_>,
-        mut portion: Portion,
-        mut refused: Refused,
-        has_known_cause: bool,
-    ) -> Option<(Vec<Portion>, Refused)> {
-        let UpsertWorker { name, set_aside, experience, .. } = self.worker.as_ref();
-        if refused.waits_for_repair() {
-            self.report(progress, &refused);
-        }
-        portion.note_culprits(&mut refused);
-        let is_locked = matches!(refused, Refused::Locked { .. });
-        let is_patient = progress.patience == Patience::Patient && !has_known_cause;
-        if is_locked {
-            experience.met_lock(Instant::now());
-            progress.patience = Patience::Brief;
-        }
-        let round = &mut progress.round;
-        match self.next(&refused, &mut portion, has_known_cause, is_patient) {
-            Step::Again => round.push(portion),
-            Step::Part => {
-                let parts = portion.part(refused.into_blocked());
-                round.push(portion);
-                for part in parts {
-                    self.blocked(progress, part);
-                }
-            }
-            Step::Expel(index) => {
-                error!(
-                    component = name,
-                    "{name} panicked while it applied a message, which becomes a dead letter"
-                );
-                let expelled = portion.expel(index);
-                round.extend([expelled, portion]);
-            }
-            Step::Halve => round.extend(portion.halved()),
-            Step::PutOff => {
-                if is_locked && !has_known_cause {
-                    round.park_others(portion.blamed(set_aside));
-                }
-                round.park(portion);
-            }
-            Step::Reject => round.push(portion.rejected(Reason::EventInvalid, &refused.to_string())),
-            Step::SetAside => round.push(self.given_up(portion, &refused)),
-            Step::Wait => return Some((portion.with_probe(), refused)),
-        }
-        None
-    }
-
-    /// Decides about a single message that needs a row which is known to be locked.
-    fn blocked(&self, progress: &mut Progress<'_>, mut portion: Portion) {
-        let UpsertWorker { set_aside, experience, .. } = self.worker.as_ref();
-        let now = Instant::now();
-        experience.met_lock(now);
-        let refused = Refused::locked();
-        self.report(progress, &refused);
-        let has_known_cause = portion.has_known_cause(set_aside, now);
-        match self.next(&refused, &mut portion, has_known_cause, false) {
-            Step::SetAside => progress.round.push(self.given_up(portion, &refused)),
-            _ => progress.round.park(portion),
-        }
-    }
-
-    /// Reports the first refusal of a batch.
-    fn report(&self, progress: &mut Progress<'_>, refused: &Refused) {
-        if !std::mem::replace(&mut progress.is_reported, true) {
-            retry::report_refusal(&self.worker.name, &self.worker.health, &chain(refused));
-        }
-    }
-
-    /// Tries parked messages again. One query finds those whose rows are still locked. Before a message is set aside, it waits
+    /// Tries parked messages again. One query finds those whose rows are still locked. Before a message is given up, it waits
     /// for them: it may only have met others who kept them for a short time.
-    pub(super) async fn commit_again(&self, parked: Vec<Portion>) -> Option<Vec<Portion>> {
-        let UpsertWorker { set_aside, database, .. } = self.worker.as_ref();
+    async fn commit_parked(&self, parked: Vec<Portion>) -> Option<Vec<Portion>> {
+        let UpsertWorker { give_up_policy: policy, database, .. } = self.worker.as_ref();
         let now = Instant::now();
         let is_asked = |one: &Portion| {
-            !one.accepted.is_empty() && !one.is_at_last_try(one.has_known_cause(set_aside, now))
+            !one.accepted.is_empty() && !one.is_at_last_try(one.shares_used_up_key(policy, now))
         };
         let (asked, mut tried): (Vec<_>, Vec<_>) = parked.into_iter().partition(is_asked);
         let mut blocked = Vec::new();
@@ -243,93 +125,227 @@ impl Committer {
             // If the database does not answer, they are tried.
             blocked = database.unit(find).await.unwrap_or_default();
         }
-        let (mut still, mut blocked) = (Vec::new(), blocked.into_iter().peekable());
+        let (mut still_blocked, mut blocked) = (Vec::new(), blocked.into_iter().peekable());
         for (index, mut portion) in asked.into_iter().enumerate() {
             match blocked.next_if(|one| one.index == index) {
                 Some(found) => {
-                    portion.blame(found);
-                    still.push(portion);
+                    portion.set_blocked_by(found);
+                    still_blocked.push(portion);
                 }
                 None => tried.push(portion),
             }
         }
         tried.sort_unstable_by_key(Portion::number);
-        self.commit(Round::again(tried), Patience::Brief, still).await
+        self.commit(Round::again(tried), Patience::Brief, still_blocked).await
     }
 
-    /// The message as a dead letter. Others that name the same need less patience from now on.
-    fn given_up(&self, portion: Portion, refused: &Refused) -> Portion {
-        let set_aside = &self.worker.set_aside;
-        let causes = portion.blamed(set_aside);
-        set_aside.give_up(&causes, Instant::now());
-        portion.set_aside(refused, causes)
-    }
-
-    /// What happens to a portion that was refused.
-    fn next(
+    /// Commits the messages of a batch, sends on what they leave to this process, and returns those that are parked. `None` if stopped before
+    /// that. The `blocked` ones need a row that is known to be locked.
+    pub(super) async fn commit(
         &self,
-        refused: &Refused,
-        portion: &mut Portion,
-        has_known_cause: bool,
-        is_patient: bool,
-    ) -> Step {
-        let (UpsertWorker { name, set_aside, .. }, now) = (self.worker.as_ref(), Instant::now());
-        portion.refusals += u32::from(refused.concerns_messages());
-        if let Refused::Discarded(replays) = refused {
-            portion.leave_out(replays);
+        round: Round,
+        patience: Patience,
+        blocked: Vec<Portion>,
+    ) -> Option<Vec<Portion>> {
+        let UpsertWorker { name, health, give_up_policy: policy, .. } = self.worker.as_ref();
+        let wait = DatabaseWait::new(name, health);
+        let budget = SearchBudget::default();
+        let mut progress = Progress { round, wait, budget, patience, has_waited: false, is_reported: false };
+        for portion in blocked {
+            self.park_or_give_up(&mut progress, portion);
         }
-        let since = portion.tried_since;
-        let is_proven = || since.is_some_and(|since| set_aside.is_proven(since));
-        let mut admission = None;
-        let may_set_aside = || match refused {
-            // If the database is slow for everybody, giving up messages one by one does not help.
-            Refused::Slow(_) => is_proven(),
-            _ => {
-                is_proven() || portion.causes(set_aside).any(|cause| set_aside.has_set_aside(cause, now)) || {
-                    admission = set_aside.admit_unproven(now);
-                    admission.is_some()
+        while let Some((portion, shares_used_up_key)) = progress.round.next(policy) {
+            self.attempt(&mut progress, portion, shares_used_up_key).await?;
+        }
+        Some(progress.round.into_parked())
+    }
+
+    /// Tries a portion once. `None` if stopped while it waited for the database.
+    async fn attempt(
+        &self,
+        progress: &mut Progress<'_>,
+        portion: Portion,
+        shares_used_up_key: bool,
+    ) -> Option<()> {
+        let patience = if shares_used_up_key {
+            Patience::Least
+        } else if portion.is_at_last_try(false) && !std::mem::replace(&mut progress.has_waited, true) {
+            Patience::Patient
+        } else {
+            progress.patience
+        };
+        let (lookups, began) = (progress.budget.left(), SystemTime::now());
+        let applied = transaction::apply(&self.worker, portion.messages(), patience, &progress.budget);
+        let error = match applied.await {
+            Ok(Applied { written, dead_letters, .. }) => {
+                progress.wait.recovered();
+                self.note_commit(&portion, dead_letters.count());
+                spans::end(&self.worker.traces, portion, &dead_letters, began);
+                self.send(written);
+                return Some(());
+            }
+            Err(error) => error,
+        };
+        self.worker.metrics.failed_batches.add(metrics::Step::Upsert, 1);
+        let ControlFlow::Break(outage) = self.handle(progress, portion, error, shares_used_up_key) else {
+            return Some(());
+        };
+        progress.budget.restore(lookups);
+        progress.wait.failed(&chain(&outage), &self.stop).await.then_some(())
+    }
+
+    /// Sends what is committed to the tasks of this process that work on it.
+    fn send(&self, Written { events, requests, .. }: Written) {
+        // Webhooks first: somebody is waiting for them.
+        if let Some(sender) = &self.worker.request_batches {
+            sender.send(requests);
+        }
+        self.worker.event_batches.send(events);
+    }
+
+    /// Handles a portion that could not be applied. Breaks if it waits for the database.
+    fn handle(
+        &self,
+        progress: &mut Progress<'_>,
+        mut portion: Portion,
+        mut error: ApplyError,
+        shares_used_up_key: bool,
+    ) -> ControlFlow<ApplyError> {
+        let UpsertWorker { name, give_up_policy: policy, experience, .. } = self.worker.as_ref();
+        if error.waits_for_repair() {
+            self.report_once(progress, &error);
+        }
+        portion.record(&mut error);
+        let is_locked = matches!(error, ApplyError::Locked { .. });
+        let is_patient = progress.patience == Patience::Patient && !shares_used_up_key;
+        if is_locked {
+            experience.met_lock(Instant::now());
+            progress.patience = Patience::Brief;
+        }
+        let round = &mut progress.round;
+        match self.decide(&error, &portion, shares_used_up_key, is_patient) {
+            Decision::Retry => round.push(portion),
+            Decision::SplitOffBlocked => {
+                let parts = portion.split_off_blocked(error.into_blocked());
+                round.push(portion);
+                for part in parts {
+                    self.park_or_give_up(progress, part);
                 }
             }
-        };
-        let step = portion::next(refused, &portion.facts(has_known_cause, is_patient), may_set_aside);
-        portion.admission = admission.or(portion.admission);
-        debug!(component = name, error = chain(refused), ?step, "the database refused a portion");
-        step
+            Decision::DeadLetterPanicked(index) => {
+                error!(
+                    component = name,
+                    "{name} panicked while it applied a message, which becomes a dead letter"
+                );
+                let panicked = portion.take_panicked(index);
+                round.extend([panicked, portion]);
+            }
+            Decision::Halve => round.extend(portion.halve()),
+            Decision::Park => {
+                if is_locked && !shares_used_up_key {
+                    round.park_others(portion.suspected_keys(policy));
+                }
+                round.park(portion);
+            }
+            Decision::DeadLetterBad => {
+                round.push(portion.into_dead_letter(Reason::EventInvalid, &error.to_string()));
+            }
+            Decision::GiveUp(permission) => round.push(self.give_up(portion, &error, permission)),
+            Decision::WaitForDatabase => {
+                round.extend(portion.with_probe());
+                return ControlFlow::Break(error);
+            }
+        }
+        ControlFlow::Continue(())
     }
 
-    /// Notes what the commit of a portion says about messages that were set aside.
-    fn committed(&self, portion: &Portion, dead_letters: usize) {
-        let UpsertWorker { name, health, set_aside, .. } = self.worker.as_ref();
+    /// Handles a single message that needs a row which is known to be locked.
+    fn park_or_give_up(&self, progress: &mut Progress<'_>, mut portion: Portion) {
+        let UpsertWorker { give_up_policy: policy, experience, .. } = self.worker.as_ref();
+        let now = Instant::now();
+        experience.met_lock(now);
+        let mut error = ApplyError::locked();
+        self.report_once(progress, &error);
+        portion.record(&mut error);
+        let shares_used_up_key = portion.shares_used_up_key(policy, now);
+        match self.decide(&error, &portion, shares_used_up_key, false) {
+            Decision::GiveUp(permission) => {
+                progress.round.push(self.give_up(portion, &error, permission));
+            }
+            _ => progress.round.park(portion),
+        }
+    }
+
+    /// Reports the first failure of a batch.
+    fn report_once(&self, progress: &mut Progress<'_>, error: &ApplyError) {
+        if !std::mem::replace(&mut progress.is_reported, true) {
+            retry::report_refusal(&self.worker.name, &self.worker.health, &chain(error));
+        }
+    }
+
+    /// The message as a dead letter. Others that share a key get fewer tries from now on.
+    fn give_up(&self, portion: Portion, error: &ApplyError, permission: Permission) -> Portion {
+        let policy = &self.worker.give_up_policy;
+        let keys = portion.suspected_keys(policy);
+        policy.note_used_up(&keys, Instant::now());
+        portion.give_up(error, keys, permission)
+    }
+
+    /// What happens to a portion that could not be applied.
+    fn decide(
+        &self,
+        error: &ApplyError,
+        portion: &Portion,
+        shares_used_up_key: bool,
+        is_patient: bool,
+    ) -> Decision {
+        let (UpsertWorker { name, give_up_policy: policy, .. }, now) = (self.worker.as_ref(), Instant::now());
+        let is_proven = || portion.tried_since.is_some_and(|since| policy.is_proven(since));
+        let may_give_up = || match error {
+            _ if is_proven() => Some(Permission::Proven),
+            // If the database is slow for everybody, giving up messages one by one does not help.
+            ApplyError::Slow(_) => None,
+            _ if portion.keys(policy).any(|key| policy.was_given_up(key, now)) => Some(Permission::Proven),
+            _ => policy.admit_unproven(now).map(Permission::Unproven),
+        };
+        let decision = portion::decide(error, &portion.facts(shares_used_up_key, is_patient), may_give_up);
+        debug!(component = name, error = chain(error), ?decision, "the database refused a portion");
+        decision
+    }
+
+    /// Notes what the commit of a portion says about messages that were given up.
+    fn note_commit(&self, portion: &Portion, dead_letters: usize) {
+        let UpsertWorker { name, health, give_up_policy: policy, .. } = self.worker.as_ref();
         let now = Instant::now();
         match &portion.verdict {
             None => {}
-            Some(_) if dead_letters == 0 => {
+            Some(Verdict { permission, .. }) if dead_letters == 0 => {
                 info!(
                     component = name,
                     "{name} acknowledged a message that it cannot apply: its event has already ended"
                 );
-                if let Some(admission) = &portion.admission {
-                    set_aside.withdraw(admission);
+                if let Permission::Unproven(admission) = permission {
+                    policy.withdraw(admission);
                 }
             }
-            Some(Verdict { why, causes }) => {
+            Some(Verdict { why, keys, .. }) => {
                 let company = portion.rejected.first().map(|one| one.dead.company.as_str());
                 error!(
                     component = name,
                     company.id = company,
                     why,
-                    "{name} set aside a message: {why}; repair that, then replay its dead letter (crash_loop)"
+                    "{name} gave up on a message: {why}; repair that, then replay its dead letter (crash_loop)"
                 );
-                set_aside.note(why, causes, now);
+                policy.note_given_up(why, keys, now);
             }
         }
         if !portion.accepted.is_empty() {
-            set_aside.committed(portion.causes(set_aside));
+            policy.note_commit(portion.keys(policy));
         }
-        if let Some(why) = set_aside.report(now) {
-            health.failing(name, format!("{SET_ASIDE}{why}"));
-        } else if health.recovered(name, SET_ASIDE) {
-            info!(component = name, "{name} has applied messages since it set one aside");
+        if let Some(why) = policy.reported(now) {
+            health.failing(name, format!("{GAVE_UP}{why}"));
+        } else if health.recovered(name, GAVE_UP) {
+            info!(component = name, "{name} has applied messages since it gave up on one");
         }
     }
 }

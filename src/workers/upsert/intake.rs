@@ -17,8 +17,8 @@ use super::{
     commit::{Committer, Job},
     measures::Watched,
     portion::Portion,
-    triage::{Triage, Triaged},
-    window::{Ack, Arrival, Bounds, Limits, MAX_RUNNING, Parked, Taken, Ticket, Window},
+    triage::Triage,
+    window::{Ack, Arrival, Bounds, Demand, Limits, MAX_RUNNING, Parked, Taken, Ticket, Window},
     worker::UpsertWorker,
 };
 use crate::{
@@ -64,14 +64,14 @@ pub(super) struct Intake {
     watched: Watched,
 }
 
-/// How many messages the broker hands out: the next batch gathers while others are in the database, and what is held leaves
+/// How many messages the broker hands out: the next batch gathers while others are in the database, and the parking leaves
 /// room for them.
 pub(super) const fn prefetch(batch_size: usize) -> usize {
-    (MAX_RUNNING + 1) * batch_size + max_held(batch_size)
+    (MAX_RUNNING + 1) * batch_size + max_parking(batch_size)
 }
 
-/// How many messages are held that are parked, or wait for those.
-const fn max_held(batch_size: usize) -> usize {
+/// How many messages may be parked, or wait for those.
+const fn max_parking(batch_size: usize) -> usize {
     2 * batch_size
 }
 
@@ -105,7 +105,7 @@ impl Intake {
         let upsert = &worker.settings.upsert;
         // The rest is for what can go on.
         let bounds = Bounds {
-            messages: max_held(upsert.batch_size),
+            messages: max_parking(upsert.batch_size),
             bytes: worker.settings.amqp.prefetch_bytes / 4,
             decoded: upsert.decoded_bytes / 2,
         };
@@ -168,13 +168,15 @@ impl Intake {
         while self.window.decoded() < self.worker.settings.upsert.decoded_bytes
             && let Some((message, receipt)) = self.arrived.pop_front()
         {
-            let content = if message.delivery_count >= SUSPICIOUS_DELIVERIES {
-                Triaged::Suspect(message)
+            let (content, demand) = if message.delivery_count >= SUSPICIOUS_DELIVERIES {
+                let demand = Demand { bytes: message.body.len(), alone: true, ..Demand::default() };
+                (Job::Suspect(message), demand)
             } else {
-                self.triage.decide(message, self.worker.presence.now())
+                let triaged = self.triage.decide(message, self.worker.presence.now());
+                let demand = self.triage.demand(&triaged);
+                (Job::New(triaged), demand)
             };
-            let demand = self.triage.demand(&content);
-            self.window.push(Arrival { content: Job::New(content), receipt, demand });
+            self.window.push(Arrival { content, receipt, demand });
         }
         self.triage.report();
     }
@@ -186,7 +188,7 @@ impl Intake {
         {
             let committer = Committer { worker: Arc::clone(&self.worker), stop: stop.clone() };
             let span = info_span!("batch", component = self.worker.name, messages = contents.len());
-            let settling = async move { (ticket, committer.settle(contents).await) };
+            let settling = async move { (ticket, committer.run(contents).await) };
             self.running.spawn(settling.instrument(span));
             // Nothing is decoded while a message that may end the process is processed.
             if alone && let Some(done) = self.running.join_next().await {
@@ -242,8 +244,8 @@ impl Intake {
             Ok((ticket, Some(parked))) => {
                 let now = Instant::now();
                 let parked = parked.into_iter().filter_map(|portion| {
-                    let due_at = now + backoff::delay(portion.refusals, rand::random());
-                    Some(Parked { number: portion.number()?, content: Job::Again(portion), due_at })
+                    let due_at = now + backoff::delay(portion.failures, rand::random());
+                    Some(Parked { number: portion.number()?, content: Job::Parked(portion), due_at })
                 });
                 self.window.settle(ticket, parked.collect())
             }

@@ -1,13 +1,13 @@
-//! Finds the messages that need rows which others keep locked: one query instead of a wait for each of them.
+//! Finds the messages that need rows which other sessions keep locked: one query instead of a wait for each of them.
 
 use std::collections::BTreeSet;
 
 use sqlx::PgConnection;
 
 use super::{
-    outcome::{self, Outcome},
-    refused::Blocked,
-    set_aside::{Cause, SetAside},
+    apply_error::Blocked,
+    give_up::{GiveUpPolicy, SharedKey},
+    run::{self, BatchResult},
     triage::Accepted,
     worker::UpsertWorker,
 };
@@ -16,19 +16,19 @@ use crate::{
     postgres::{directory, endpoints},
 };
 
-/// The cause that messages to the same endpoint share.
-pub(super) fn lane_cause(set_aside: &SetAside, lane: &Key) -> Cause {
-    set_aside.cause((&lane.company, lane.id))
+/// The key that messages to the same endpoint share.
+pub(super) fn lane_key(policy: &GiveUpPolicy, lane: &Key) -> SharedKey {
+    policy.key((&lane.company, lane.id))
 }
 
 /// The lanes whose rows each message needs, in the order of the messages. A delivery that is sent from memory to a known
 /// endpoint needs none.
 pub(super) fn lanes<'a>(
     worker: &UpsertWorker,
-    outcome: &Outcome<'a>,
+    result: &BatchResult<'a>,
     accepted: &'a [Accepted],
 ) -> Vec<Vec<Key>> {
-    let lanes = outcome.with_runs(accepted).map(|(_, run)| {
+    let lanes = result.with_runs(accepted).map(|(_, run)| {
         let Some(run) = run else { return Vec::new() };
         let waiting = run.deliveries.iter().filter(|delivery| !delivery.is_plain()).map(Delivery::lane);
         let unknown = worker.endpoints.unknown(&run.deliveries).into_iter().map(|endpoint| endpoint.key);
@@ -45,28 +45,28 @@ pub(super) async fn find(
     accepted: &[&Accepted],
     lanes: &[Vec<Key>],
 ) -> Result<Vec<Blocked>, sqlx::Error> {
-    let set_aside = &worker.set_aside;
-    let identifiers = outcome::identifiers(accepted.iter().copied());
-    let people: BTreeSet<Cause> = if identifiers.is_empty() {
+    let policy = &worker.give_up_policy;
+    let identifiers = run::identifiers(accepted.iter().copied());
+    let people: BTreeSet<SharedKey> = if identifiers.is_empty() {
         BTreeSet::new()
     } else {
         let locked = directory::locked(conn, &identifiers).await?;
-        locked.into_iter().map(|(company, identifier)| set_aside.cause((company, identifier))).collect()
+        locked.into_iter().map(|(company, identifier)| policy.key((company, identifier))).collect()
     };
-    let keys: BTreeSet<&Key> = lanes.iter().flatten().collect();
-    let locked: BTreeSet<Key> = if keys.is_empty() {
+    let needed_lanes: BTreeSet<&Key> = lanes.iter().flatten().collect();
+    let locked: BTreeSet<Key> = if needed_lanes.is_empty() {
         BTreeSet::new()
     } else {
-        endpoints::locked(conn, keys).await?.into_iter().collect()
+        endpoints::locked(conn, needed_lanes).await?.into_iter().collect()
     };
     let blocked = accepted.iter().enumerate().filter_map(|(index, one)| {
         let company = &one.plan.event.company;
-        let named = one.identifiers.iter().map(|identifier| set_aside.cause((company, identifier)));
-        let mut causes: Vec<Cause> = named.filter(|cause| people.contains(cause)).collect();
+        let named = one.identifiers.iter().map(|identifier| policy.key((company, identifier)));
+        let mut keys: Vec<SharedKey> = named.filter(|key| people.contains(key)).collect();
         let needed = lanes.get(index).map(Vec::as_slice).unwrap_or_default();
         let lanes: Vec<Key> = needed.iter().filter(|lane| locked.contains(lane)).cloned().collect();
-        causes.extend(lanes.iter().map(|lane| lane_cause(set_aside, lane)));
-        (!causes.is_empty()).then_some(Blocked { index, causes, lanes })
+        keys.extend(lanes.iter().map(|lane| lane_key(policy, lane)));
+        (!keys.is_empty()).then_some(Blocked { index, keys, lanes })
     });
     Ok(blocked.collect())
 }

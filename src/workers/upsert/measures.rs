@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    outcome::{Messages, Outcome},
+    run::{BatchResult, Messages},
     window::Window,
 };
 use crate::{
@@ -31,12 +31,12 @@ pub(super) struct Measures {
 }
 
 impl Measures {
-    /// Before the outcome is written.
-    pub(super) fn of<'a>(outcome: &Outcome<'a>, messages: Messages<'a>) -> Self {
-        let applied = outcome.with_runs(messages.accepted).filter(|(_, run)| run.is_some());
+    /// Before the result is written.
+    pub(super) fn of<'a>(result: &BatchResult<'a>, messages: Messages<'a>) -> Self {
+        let applied = result.with_runs(messages.accepted).filter(|(_, run)| run.is_some());
         let applied = applied.map(|(one, _)| one.message.taken_at).collect();
-        let erased = outcome.proofs.iter().filter(|proof| matches!(proof.end, End::Erased)).count();
-        let failed = outcome.dead.iter().filter(|dead| dead.replay_of.is_some()).count();
+        let erased = result.proofs.iter().filter(|proof| matches!(proof.end, End::Erased)).count();
+        let failed = result.dead.iter().filter(|dead| dead.replay_of.is_some()).count();
         let resolved = messages.replays().len().saturating_sub(failed);
         Self {
             messages: messages.accepted.len() + messages.rejected.len(),
@@ -47,23 +47,23 @@ impl Measures {
     }
 
     /// After the commit of a transaction that `began` then and made these dead letters; `left_out` others were not counted.
-    pub(super) fn record(self, metrics: &Metrics, began: Instant, dead: &[Reason], left_out: usize) {
+    pub(super) fn record(&self, metrics: &Metrics, began: Instant, dead: &[Reason], left_out: usize) {
         let Self { messages, applied, erased, replays } = self;
         let refused = dead.len() + left_out;
         let now = Instant::now();
         metrics.events.add(Ending::Applied, applied.len());
-        metrics.events.add(Ending::Erased, erased);
+        metrics.events.add(Ending::Erased, *erased);
         metrics.events.add(Ending::Refused, refused);
         metrics.events.add(Ending::Duplicate, messages.saturating_sub(applied.len() + erased + refused));
-        metrics.batch_sizes.observe(Step::Upsert, as_f64(messages));
+        metrics.batch_sizes.observe(Step::Upsert, as_f64(*messages));
         metrics.batch_durations.observe(Step::Upsert, (now - began).as_secs_f64());
-        let waits = applied.into_iter().map(|taken_at| now.saturating_duration_since(taken_at).as_secs_f64());
+        let waits = applied.iter().map(|taken_at| now.saturating_duration_since(*taken_at).as_secs_f64());
         metrics.trigger_to_contact.observe_all((), waits);
         for reason in dead {
             metrics.dead_letters.add((Stage::Upsert, *reason), 1);
         }
         for (ended, count) in replays {
-            metrics.replays.add((Stage::Upsert, ended), count);
+            metrics.replays.add((Stage::Upsert, *ended), *count);
         }
     }
 }

@@ -1,14 +1,13 @@
-//! The part of a batch that one transaction applies, and what happens to it when the database refuses it. Nothing here
-//! does I/O.
+//! The part of a batch that one transaction applies, and what happens to it when that fails. Nothing here does I/O.
 
 use std::{collections::HashSet, time::Instant};
 
 use uuid::Uuid;
 
 use super::{
-    outcome::Messages,
-    refused::{Blocked, Refused},
-    set_aside::{Admission, Cause, Mark, SetAside},
+    apply_error::{ApplyError, Blocked},
+    give_up::{GiveUpPolicy, Mark, Permission, SharedKey},
+    run::Messages,
     triage::{self, Accepted, Rejected, Triaged},
 };
 use crate::{
@@ -17,8 +16,8 @@ use crate::{
     workers::retry::MAX_FAST_RACES,
 };
 
-/// How often a message is tried alone if it needs an unreadable row, or a row that messages needed which were given up a short time
-/// ago.
+/// How often a message is tried alone if it needs an unreadable row, or shares a key with a message that used up its tries a
+/// short time ago.
 const MAX_TRIES: u32 = 3;
 
 /// The same if time may help: it needs a locked row, loses races (the next try sees the rows of the winner), or its
@@ -30,28 +29,27 @@ const MAX_PATIENT_TRIES: u32 = 12;
 pub(super) struct Portion {
     pub(super) accepted: Vec<Accepted>,
     pub(super) rejected: Vec<Rejected>,
-    /// How often the database has refused it, apart from outages and locked tables.
-    pub(super) refusals: u32,
+    /// How often it could not be applied, apart from outages and locked tables.
+    pub(super) failures: u32,
     /// When it, or the portion that it was split from, was first tried.
     pub(super) tried_since: Option<Mark>,
-    /// Its message was set aside.
+    /// Its message was given up, and is a dead letter now.
     pub(super) verdict: Option<Verdict>,
-    /// It was set aside without proof that others are accepted.
-    pub(super) admission: Option<Admission>,
-    /// What its message names that somebody keeps locked, as far as that is known.
-    pub(super) culprits: Vec<Cause>,
+    /// What its message names that another session keeps locked, as far as that is known.
+    pub(super) blocked_by: Vec<SharedKey>,
     /// The lanes among that.
     pub(super) lanes: Vec<Key>,
     /// The hash of its message, if that may end the process.
     pub(super) suspect: Option<[u8; 32]>,
 }
 
-/// Why a message was set aside.
+/// Why a message was given up.
 pub(super) struct Verdict {
     /// For a person.
     pub(super) why: String,
-    /// What the message names that others may share.
-    pub(super) causes: Vec<Cause>,
+    /// The keys that others may share.
+    pub(super) keys: Vec<SharedKey>,
+    pub(super) permission: Permission,
 }
 
 /// What a decision about a portion depends on.
@@ -60,78 +58,85 @@ pub(super) struct Facts {
     /// Accepted messages.
     pub(super) accepted: usize,
     pub(super) rejected: usize,
-    pub(super) refusals: u32,
-    /// See [`Portion::has_known_cause`].
-    pub(super) has_known_cause: bool,
+    pub(super) failures: u32,
+    /// See [`Portion::shares_used_up_key`].
+    pub(super) shares_used_up_key: bool,
     /// It was tried patiently, and so without looking which lanes it needs.
     pub(super) is_patient: bool,
 }
 
-/// What happens to a portion that the database has refused.
+/// What happens to a portion that could not be applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum Decision {
     /// It is tried again at once.
-    Again,
+    Retry,
     /// The accepted message with this index, which panicked, becomes a dead letter. The others are tried again.
-    Expel(usize),
+    DeadLetterPanicked(usize),
     /// The messages that need a locked row leave it, and the others are tried again.
-    Part,
-    /// It is halved, to find the message that is refused, or because it is too large.
+    SplitOffBlocked,
+    /// It is halved, to find the message at fault, or because it is too large.
     Halve,
     /// Its only message is parked, and tried again later.
-    PutOff,
+    Park,
     /// Its only message becomes a dead letter, because of what it contains.
-    Reject,
+    DeadLetterBad,
     /// Its only message becomes a dead letter, because of what is stored.
-    SetAside,
+    GiveUp(Permission),
     /// Nothing is wrong with its messages: they wait for the database.
-    Wait,
+    WaitForDatabase,
 }
 
-/// What happens next. `may_set_aside` is asked only about a message that would be set aside.
-pub(super) fn next(refused: &Refused, facts: &Facts, may_set_aside: impl FnOnce() -> bool) -> Step {
+/// What happens next. `may_give_up` is asked only about a message that has used up its tries.
+pub(super) fn decide(
+    error: &ApplyError,
+    facts: &Facts,
+    may_give_up: impl FnOnce() -> Option<Permission>,
+) -> Decision {
     let is_several = facts.accepted + facts.rejected > 1;
-    let tries = match refused {
-        Refused::Systemic(_) | Refused::TableLocked => return Step::Wait,
-        Refused::Discarded(_) | Refused::Seen => return Step::Again,
-        Refused::Panicked(index) => return Step::Expel(*index),
-        Refused::TooLarge => return Step::Halve,
-        Refused::Race(_) if facts.refusals <= MAX_FAST_RACES => return Step::Again,
-        Refused::Locked { blocked, .. } if is_several && !blocked.is_empty() => return Step::Part,
-        Refused::Locked { .. } if is_several && facts.is_patient => return Step::Again,
-        _ if is_several => return Step::Halve,
+    let tries = match error {
+        ApplyError::Systemic(_) | ApplyError::TableLocked => return Decision::WaitForDatabase,
+        ApplyError::Discarded(_) | ApplyError::Seen => return Decision::Retry,
+        ApplyError::Panicked(index) => return Decision::DeadLetterPanicked(*index),
+        ApplyError::TooLarge => return Decision::Halve,
+        ApplyError::Race(_) if facts.failures <= MAX_FAST_RACES => return Decision::Retry,
+        ApplyError::Locked { blocked, .. } if is_several && !blocked.is_empty() => {
+            return Decision::SplitOffBlocked;
+        }
+        ApplyError::Locked { .. } if is_several && facts.is_patient => return Decision::Retry,
+        _ if is_several => return Decision::Halve,
         // A dead letter waits until its row is unlocked.
-        Refused::Locked { .. } | Refused::Slow(_) if facts.accepted == 0 => return Step::PutOff,
+        ApplyError::Locked { .. } | ApplyError::Slow(_) if facts.accepted == 0 => return Decision::Park,
         // The database accepts every dead letter, unless this program has a bug.
-        _ if facts.accepted == 0 => return Step::Wait,
-        Refused::Data(_) => return Step::Reject,
-        Refused::Unreadable(_) => MAX_TRIES,
-        Refused::Locked { .. } | Refused::Slow(_) if facts.has_known_cause => MAX_TRIES,
-        Refused::Race(_) | Refused::Locked { .. } | Refused::Slow(_) => MAX_PATIENT_TRIES,
+        _ if facts.accepted == 0 => return Decision::WaitForDatabase,
+        ApplyError::Data(_) => return Decision::DeadLetterBad,
+        ApplyError::Unreadable(_) => MAX_TRIES,
+        ApplyError::Locked { .. } | ApplyError::Slow(_) if facts.shares_used_up_key => MAX_TRIES,
+        ApplyError::Race(_) | ApplyError::Locked { .. } | ApplyError::Slow(_) => MAX_PATIENT_TRIES,
     };
-    if facts.refusals >= tries && may_set_aside() { Step::SetAside } else { Step::PutOff }
+    let permission = if facts.failures >= tries { may_give_up() } else { None };
+    permission.map_or(Decision::Park, Decision::GiveUp)
 }
 
 impl Portion {
-    pub(super) const fn facts(&self, has_known_cause: bool, is_patient: bool) -> Facts {
+    pub(super) const fn facts(&self, shares_used_up_key: bool, is_patient: bool) -> Facts {
         let (accepted, rejected) = (self.accepted.len(), self.rejected.len());
-        Facts { accepted, rejected, refusals: self.refusals, has_known_cause, is_patient }
+        Facts { accepted, rejected, failures: self.failures, shares_used_up_key, is_patient }
     }
 
-    /// The keys named by its messages that can be applied.
-    pub(super) fn causes<'a>(&'a self, set_aside: &'a SetAside) -> impl Iterator<Item = Cause> + 'a {
-        let named = self.accepted.iter().flat_map(move |one| causes(one, set_aside));
-        named.chain(self.culprits.iter().copied())
+    /// The keys of its accepted messages.
+    pub(super) fn keys<'a>(&'a self, policy: &'a GiveUpPolicy) -> impl Iterator<Item = SharedKey> + 'a {
+        let named = self.accepted.iter().flat_map(move |one| keys(one, policy));
+        named.chain(self.blocked_by.iter().copied())
     }
 
-    /// Whether others that share a cause were given up a short time ago.
-    pub(super) fn has_known_cause(&self, set_aside: &SetAside, now: Instant) -> bool {
-        self.causes(set_aside).any(|cause| set_aside.has_given_up(cause, now))
+    /// Whether others that share a key used up their tries a short time ago.
+    pub(super) fn shares_used_up_key(&self, policy: &GiveUpPolicy, now: Instant) -> bool {
+        self.keys(policy).any(|key| policy.used_up_tries(key, now))
     }
 
-    /// The causes that messages refused for the same reason are likely to share.
-    pub(super) fn blamed(&self, set_aside: &SetAside) -> Vec<Cause> {
-        if self.culprits.is_empty() { self.causes(set_aside).collect() } else { self.culprits.clone() }
+    /// The keys that messages which fail for the same reason are likely to share.
+    pub(super) fn suspected_keys(&self, policy: &GiveUpPolicy) -> Vec<SharedKey> {
+        if self.blocked_by.is_empty() { self.keys(policy).collect() } else { self.blocked_by.clone() }
     }
 
     /// The number of its first message.
@@ -140,19 +145,19 @@ impl Portion {
         accepted.or_else(|| self.rejected.first().map(|one| one.number))
     }
 
-    /// Whether its message is set aside if it is refused once more.
-    pub(super) const fn is_at_last_try(&self, has_known_cause: bool) -> bool {
-        self.refusals + 1 >= if has_known_cause { MAX_TRIES } else { MAX_PATIENT_TRIES }
+    /// Whether its message has used up its tries if it fails once more.
+    pub(super) const fn is_at_last_try(&self, shares_used_up_key: bool) -> bool {
+        self.failures + 1 >= if shares_used_up_key { MAX_TRIES } else { MAX_PATIENT_TRIES }
     }
 
     /// Takes out the messages that need a locked row, each as a portion of its own.
-    pub(super) fn part(&mut self, blocked: Vec<Blocked>) -> Vec<Self> {
+    pub(super) fn split_off_blocked(&mut self, blocked: Vec<Blocked>) -> Vec<Self> {
         let mut parts = Vec::with_capacity(blocked.len());
-        for Blocked { index, causes, lanes } in blocked.into_iter().rev() {
+        for Blocked { index, keys, lanes } in blocked.into_iter().rev() {
             if index < self.accepted.len() {
                 let accepted = vec![self.accepted.remove(index)];
                 let tried_since = self.tried_since;
-                parts.push(Self { accepted, tried_since, culprits: causes, lanes, ..Self::default() });
+                parts.push(Self { accepted, tried_since, blocked_by: keys, lanes, ..Self::default() });
             }
         }
         parts.reverse();
@@ -160,26 +165,33 @@ impl Portion {
     }
 
     /// Takes out the message with this index, as a dead letter: applying it panicked.
-    pub(super) fn expel(&mut self, index: usize) -> Self {
+    pub(super) fn take_panicked(&mut self, index: usize) -> Self {
         let text = "applying this message panicked; please report it";
         let accepted = self.accepted.extract_if(index..=index, |_| true).collect();
-        Self { accepted, suspect: self.suspect, ..Self::default() }.rejected(Reason::CrashLoop, text)
+        Self { accepted, suspect: self.suspect, ..Self::default() }.into_dead_letter(Reason::CrashLoop, text)
+    }
+
+    /// Records that it could not be applied. Takes from the error what blocks its only message.
+    pub(super) fn record(&mut self, error: &mut ApplyError) {
+        if self.accepted.len() + self.rejected.len() <= 1 {
+            match error {
+                ApplyError::Locked { blocked, .. } => {
+                    if let Some(found) = blocked.pop() {
+                        self.set_blocked_by(found);
+                    }
+                }
+                _ => self.blocked_by.clear(),
+            }
+        }
+        self.failures += u32::from(error.concerns_messages());
+        if let ApplyError::Discarded(replays) = error {
+            self.leave_out(replays);
+        }
     }
 
     /// Notes what its message needs that is locked.
-    pub(super) fn blame(&mut self, Blocked { causes, lanes, .. }: Blocked) {
-        (self.culprits, self.lanes) = (causes, lanes);
-    }
-
-    /// Notes what its message is refused for, if it is alone.
-    pub(super) fn note_culprits(&mut self, refused: &mut Refused) {
-        if self.accepted.len() + self.rejected.len() > 1 {
-            return;
-        }
-        match refused {
-            Refused::Locked { blocked, .. } => blocked.pop().into_iter().for_each(|found| self.blame(found)),
-            _ => self.culprits.clear(),
-        }
+    pub(super) fn set_blocked_by(&mut self, Blocked { keys, lanes, .. }: Blocked) {
+        (self.blocked_by, self.lanes) = (keys, lanes);
     }
 
     /// Adds a message with this number.
@@ -190,15 +202,17 @@ impl Portion {
                 self.accepted.push(accepted);
             }
             Triaged::Rejected(dead) => self.rejected.push(Rejected { number, dead }),
-            // It is not decoded.
-            Triaged::Suspect(_) => {}
         }
     }
 
-    /// Takes out the messages with such a cause, each as its own portion.
-    pub(super) fn take_out(&mut self, set_aside: &SetAside, is_such: impl Fn(Cause) -> bool) -> Vec<Self> {
-        let has_such = |one: &Accepted| causes(one, set_aside).any(&is_such);
-        // One that is alone already keeps its refusals.
+    /// Takes out the messages with such a key, each as its own portion.
+    pub(super) fn take_out(
+        &mut self,
+        policy: &GiveUpPolicy,
+        is_such: impl Fn(SharedKey) -> bool,
+    ) -> Vec<Self> {
+        let has_such = |one: &Accepted| keys(one, policy).any(&is_such);
+        // One that is alone already keeps what is known about it.
         if let ([one], []) = (self.accepted.as_slice(), self.rejected.as_slice()) {
             return if has_such(one) { vec![std::mem::take(self)] } else { Vec::new() };
         }
@@ -212,7 +226,7 @@ impl Portion {
     }
 
     /// Leaves out messages whose dead letter was discarded: that cancels its replay.
-    pub(super) fn leave_out(&mut self, replays: &HashSet<Replay>) {
+    fn leave_out(&mut self, replays: &HashSet<Replay>) {
         let is_cancelled = |id: Option<Uuid>, meaning| id.is_some_and(|id| replays.contains(&(id, meaning)));
         self.accepted.retain(|one| !is_cancelled(one.replay_of, one.meaning));
         self.rejected.retain(|one| !is_cancelled(one.dead.replay_of, one.dead.meaning));
@@ -223,13 +237,13 @@ impl Portion {
     }
 
     /// Splits it in the middle, in the order of arrival. The earlier half comes last, because the last one is next.
-    pub(super) fn halved(mut self) -> [Self; 2] {
+    pub(super) fn halve(mut self) -> [Self; 2] {
         let accepted = self.accepted.iter().map(|one| one.number);
         let mut numbers: Vec<u64> = accepted.chain(self.rejected.iter().map(|one| one.number)).collect();
         numbers.sort_unstable();
         let middle = numbers.get(numbers.len() / 2).copied().unwrap_or_default();
         let later = self.split_off(|number| number >= middle);
-        [later, Self { refusals: 0, ..self }]
+        [later, Self { failures: 0, ..self }]
     }
 
     /// Takes out the messages with such a number.
@@ -240,7 +254,7 @@ impl Portion {
     }
 
     /// Its message as a dead letter.
-    pub(super) fn rejected(self, reason: Reason, text: &str) -> Self {
+    pub(super) fn into_dead_letter(self, reason: Reason, text: &str) -> Self {
         let dead = |one: &Accepted| Rejected {
             number: one.number,
             dead: triage::dead_letter(&one.message, one.plan.event.fault(reason, text)),
@@ -250,10 +264,10 @@ impl Portion {
     }
 
     /// Its message as a dead letter that waits until what is stored has been repaired.
-    pub(super) fn set_aside(self, refused: &Refused, causes: Vec<Cause>) -> Self {
-        let why = format!("tried alone {} times: {refused}", self.refusals);
-        let (admission, rejected) = (self.admission, self.rejected(Reason::CrashLoop, &why));
-        Self { verdict: Some(Verdict { why, causes }), admission, ..rejected }
+    pub(super) fn give_up(self, error: &ApplyError, keys: Vec<SharedKey>, permission: Permission) -> Self {
+        let why = format!("tried alone {} times: {error}", self.failures);
+        let dead_letter = self.into_dead_letter(Reason::CrashLoop, &why);
+        Self { verdict: Some(Verdict { why, keys, permission }), ..dead_letter }
     }
 
     /// The same messages, with the first accepted one alone: the first transaction after an outage is small. Dead letters
@@ -264,7 +278,7 @@ impl Portion {
             return vec![self];
         }
         let Some(first) = self.accepted.first().map(|one| one.number) else {
-            return self.halved().into();
+            return self.halve().into();
         };
         let earlier = self.split_off(|number| number < first);
         let later = self.split_off(|number| number > first);
@@ -273,9 +287,9 @@ impl Portion {
     }
 }
 
-/// A cause for each identifier that a message gives: most of the rows that it needs belong to the people who have them.
-fn causes<'a>(one: &'a Accepted, set_aside: &'a SetAside) -> impl Iterator<Item = Cause> + 'a {
-    one.identifiers.iter().map(move |identifier| set_aside.cause((&one.plan.event.company, identifier)))
+/// A key for each identifier that a message gives: most of the rows that it needs belong to the people who have them.
+fn keys<'a>(one: &'a Accepted, policy: &'a GiveUpPolicy) -> impl Iterator<Item = SharedKey> + 'a {
+    one.identifiers.iter().map(move |identifier| policy.key((&one.plan.event.company, identifier)))
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use std::{collections::HashSet, time::Instant};
 
 use super::{
+    give_up::{GiveUpPolicy, SharedKey},
     portion::Portion,
-    set_aside::{Cause, SetAside},
 };
 
 /// Each portion is tried until it is settled, or its only message is parked.
@@ -13,8 +13,8 @@ pub(super) struct Round {
     /// The last one is next.
     portions: Vec<Portion>,
     parked: Vec<Portion>,
-    /// What was named by a message that somebody's lock has stopped.
-    locked: HashSet<Cause>,
+    /// The keys of messages that need a locked row.
+    locked: HashSet<SharedKey>,
     /// Its messages were parked before, and are tried alone.
     is_retry: bool,
 }
@@ -44,32 +44,32 @@ impl Round {
         self.parked.push(portion);
     }
 
-    /// Somebody's lock has stopped a message with these causes. One wait for it is enough: others that share one are parked
-    /// without a try.
-    pub(super) fn park_others(&mut self, causes: Vec<Cause>) {
-        self.locked.extend(causes);
+    /// A message with these keys needs a row that another session keeps locked. One wait for it is enough: others that share a
+    /// key are parked without a try.
+    pub(super) fn park_others(&mut self, keys: Vec<SharedKey>) {
+        self.locked.extend(keys);
     }
 
-    /// The next portion to try, and whether it is a single message that shares a cause with others that were given up. If it is new,
-    /// it is parked as it is, so that no neighbor waits for it.
-    pub(super) fn next(&mut self, set_aside: &SetAside) -> Option<(Portion, bool)> {
+    /// The next portion to try, and whether it is a single message that shares a key with others that used up their tries. If
+    /// it is new, it is parked as it is, so that no neighbor waits for it.
+    pub(super) fn next(&mut self, policy: &GiveUpPolicy) -> Option<(Portion, bool)> {
         let now = Instant::now();
         while let Some(mut portion) = self.portions.pop() {
-            portion.tried_since.get_or_insert_with(|| set_aside.mark());
+            portion.tried_since.get_or_insert_with(|| policy.mark());
             if !self.locked.is_empty() {
-                self.parked.extend(portion.take_out(set_aside, |cause| self.locked.contains(&cause)));
+                self.parked.extend(portion.take_out(policy, |key| self.locked.contains(&key)));
             }
-            let mut has_known_cause = false;
-            if set_aside.remembers_any(now) {
+            let mut shares_used_up_key = false;
+            if policy.remembers_any(now) {
                 if self.is_retry {
-                    has_known_cause = portion.has_known_cause(set_aside, now);
+                    shares_used_up_key = portion.shares_used_up_key(policy, now);
                 } else {
-                    let known = portion.take_out(set_aside, |cause| set_aside.has_given_up(cause, now));
+                    let known = portion.take_out(policy, |key| policy.used_up_tries(key, now));
                     self.parked.extend(known);
                 }
             }
             if !portion.is_empty() {
-                return Some((portion, has_known_cause));
+                return Some((portion, shares_used_up_key));
             }
         }
         None
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn nothing_is_left_of_an_empty_portion() {
         let mut round = Round::of(Portion::default());
-        assert!(round.next(&SetAside::default()).is_none());
+        assert!(round.next(&GiveUpPolicy::default()).is_none());
         assert!(round.into_parked().is_empty());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::{portion::Portion, transaction::Effects};
+use super::{portion::Portion, transaction::DeadLetters};
 use crate::{
     domain::trace_context::Ids,
     telemetry::traces::{Attribute, Span, Traces},
@@ -10,13 +10,13 @@ use crate::{
 };
 
 /// Ends the spans of a portion whose transaction began then.
-pub(super) fn end(traces: &Traces, portion: Portion, effects: &Effects, began: SystemTime) {
+pub(super) fn end(traces: &Traces, portion: Portion, dead_letters: &DeadLetters, began: SystemTime) {
     if !traces.is_on() {
         return;
     }
     let messages = portion.accepted.len() + portion.rejected.len();
     let accepted = portion.accepted.into_iter().filter_map(|one| {
-        let refused = effects.refused.get(&one.meaning).map(|reason| Attribute::Error(reason.name()));
+        let refused = dead_letters.reasons.get(&one.meaning).map(|reason| Attribute::Error(reason.name()));
         let facts = one.replay_of.map(Attribute::ReplayOf).into_iter().chain(refused);
         Some(facts.fold(one.span?, Span::with))
     });
@@ -29,6 +29,6 @@ pub(super) fn end(traces: &Traces, portion: Portion, effects: &Effects, began: S
     });
     let members: Vec<Ids> = ended.collect();
     if let Some(batch) = traces.batch(members, "upsert batch", began) {
-        batch.with(Attribute::Messages(messages)).with(Attribute::DeadLetters(effects.dead_letters)).end();
+        batch.with(Attribute::Messages(messages)).with(Attribute::DeadLetters(dead_letters.count())).end();
     }
 }

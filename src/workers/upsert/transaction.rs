@@ -1,4 +1,4 @@
-//! The one transaction of a batch: load what its events can touch, run them (`outcome`), write what they did.
+//! The one transaction of a batch: load what its events can touch, run them (`run`), write what they did.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -7,16 +7,16 @@ use std::{
 };
 
 use secrecy::ExposeSecret as _;
-use sqlx::{Connection as _, Executor as _, PgConnection};
+use sqlx::{Connection as _, PgConnection};
 use tracing::warn;
 use uuid::Uuid;
 
 use super::{
+    apply_error::ApplyError,
     assumed::Assumed,
     locked,
     measures::Measures,
-    outcome::{self, Messages, Outcome},
-    refused::Refused,
+    run::{self, BatchResult, Messages},
     worker::UpsertWorker,
 };
 use crate::{
@@ -32,38 +32,65 @@ use crate::{
         directory,
         effects::{
             NewEffects,
-            events::{self, Committed},
-            requests::{self, Requests},
+            events::{self, EventBatch},
+            requests::{self, RequestBatch},
         },
         endpoints::{self, LaneRow},
         links::{self, NewLink},
         table_locks,
     },
-    workers::room::{self, Handed},
+    workers::{
+        lock_wait::LockWait,
+        room::{self, InMemory},
+    },
 };
 
-/// What a committed transaction leaves to this process.
-pub(super) struct Effects {
-    /// To be published.
-    pub(super) events: Vec<Handed<Committed>>,
-    /// To be sent.
-    pub(super) requests: Vec<Handed<Requests>>,
-    /// How many messages have a dead letter now.
-    pub(super) dead_letters: usize,
-    /// The meanings of the messages that were refused, if spans are recorded.
-    pub(super) refused: HashMap<[u8; 32], Reason>,
+/// What a transaction did.
+pub(super) struct Applied {
+    pub(super) written: Written,
+    pub(super) dead_letters: DeadLetters,
+    measures: Measures,
 }
 
-/// How long a transaction waits for a lock.
+/// The rows that a transaction wrote, as far as its caller needs them.
+pub(super) struct Written {
+    /// To be published by this process.
+    pub(super) events: Vec<InMemory<EventBatch>>,
+    /// To be sent by this process.
+    pub(super) requests: Vec<InMemory<RequestBatch>>,
+    /// Endpoints that have a row now.
+    endpoints: Vec<Key>,
+}
+
+/// The dead letters of a transaction.
+pub(super) struct DeadLetters {
+    /// The reasons of those that it opened.
+    opened: Vec<Reason>,
+    /// How many messages have one that is locked.
+    left_out: usize,
+    /// How many messages lost their contents because they could not be searched for erased people.
+    unsearched: usize,
+    /// Why messages were refused, by their meaning, if spans are recorded.
+    pub(super) reasons: HashMap<[u8; 32], Reason>,
+}
+
+impl DeadLetters {
+    /// How many messages have one now.
+    pub(super) const fn count(&self) -> usize {
+        self.opened.len() + self.left_out
+    }
+}
+
+/// How long a transaction waits for a lock, and whether it waits for the dead letters that messages have already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Patience {
     /// As long as other transactions do.
     Patient,
-    /// A tenth of a second: others met a lock a short time ago, and what is locked can be parked.
+    /// Shortly: others met a lock a short time ago, and what is locked can be parked.
     Wary,
-    /// A tenth of a second, and not at all for the dead letter that a message has already.
+    /// Shortly, and not at all for the dead letter that a message has already.
     Brief,
-    /// As long as others may need to commit: much longer waits have just been in vain.
+    /// As long as others may need to commit: a longer wait has just failed. Not at all for dead letters.
     Least,
 }
 
@@ -73,11 +100,11 @@ impl Patience {
         matches!(self, Self::Patient | Self::Wary)
     }
 
-    const fn lock_timeout(self) -> Option<&'static str> {
+    const fn lock_wait(self) -> LockWait {
         match self {
-            Self::Patient => None,
-            Self::Wary | Self::Brief => Some("SET LOCAL lock_timeout = '100ms'"),
-            Self::Least => Some("SET LOCAL lock_timeout = '50ms'"),
+            Self::Patient => LockWait::Default,
+            Self::Wary | Self::Brief => LockWait::Short,
+            Self::Least => LockWait::Shortest,
         }
     }
 }
@@ -88,7 +115,7 @@ pub(super) async fn apply(
     messages: Messages<'_>,
     patience: Patience,
     budget: &SearchBudget,
-) -> Result<Effects, Refused> {
+) -> Result<Applied, ApplyError> {
     let began = Instant::now();
     let assumed =
         worker.experience.assume(messages.accepted.len(), messages.seem_new(), patience == Patience::Patient);
@@ -96,19 +123,18 @@ pub(super) async fn apply(
     let unit = async |conn: &mut PgConnection| {
         loop {
             match try_out.run(conn).await {
-                Ok(Err(Refused::Seen)) => try_out.assumed = try_out.assumed.less(),
+                Ok(Err(ApplyError::Seen)) => try_out.assumed = try_out.assumed.less(),
                 tried => return tried,
             }
         }
     };
-    let Done { written, dead_letters, measures, refused } = worker.database.unit(unit).await??;
-    let Written { events, requests, endpoints } = written;
-    let DeadLetters { opened, left_out, unsearched } = dead_letters;
-    measures.record(&worker.metrics, began, &opened, left_out);
-    worker.endpoints.remember(endpoints);
-    log_dead_letters(&worker.name, &opened, left_out);
-    dead_letters::log_unsearched(&worker.name, unsearched);
-    Ok(Effects { events, requests, dead_letters: opened.len() + left_out, refused })
+    let mut applied = worker.database.unit(unit).await??;
+    let DeadLetters { opened, left_out, unsearched, .. } = &applied.dead_letters;
+    applied.measures.record(&worker.metrics, began, opened, *left_out);
+    log_dead_letters(&worker.name, opened, *left_out);
+    dead_letters::log_unsearched(&worker.name, *unsearched);
+    worker.endpoints.remember(std::mem::take(&mut applied.written.endpoints));
+    Ok(applied)
 }
 
 /// One transaction.
@@ -117,24 +143,15 @@ struct Try<'a> {
     messages: Messages<'a>,
     patience: Patience,
     budget: &'a SearchBudget,
-    /// After [`Refused::Seen`] the next try assumes less. With [`Assumed::Nothing`] nothing is refused for that.
+    /// After [`ApplyError::Seen`] the next try assumes less. With [`Assumed::Nothing`] nothing is refused for that.
     assumed: Assumed,
     /// The lanes that each accepted message needs, unless the transaction is patient.
     lanes: Vec<Vec<Key>>,
 }
 
-/// What a transaction did.
-struct Done {
-    written: Written,
-    dead_letters: DeadLetters,
-    measures: Measures,
-    /// The meanings of the messages that were refused, if spans are recorded.
-    refused: HashMap<[u8; 32], Reason>,
-}
-
 impl Try<'_> {
-    /// Commits, or rolls back what is refused. After an error the connection is not usable any more.
-    async fn run(&mut self, conn: &mut PgConnection) -> Result<Result<Done, Refused>, sqlx::Error> {
+    /// Commits, or rolls back what cannot be applied. After an error of the database the connection is not usable any more.
+    async fn run(&mut self, conn: &mut PgConnection) -> Result<Result<Applied, ApplyError>, sqlx::Error> {
         let tried = if self.assumed == Assumed::NewPeople {
             // A single statement is a transaction.
             self.apply(conn).await
@@ -142,57 +159,52 @@ impl Try<'_> {
             self.transact(conn).await?
         };
         match tried {
-            Ok(done) => Ok(Ok(done)),
-            Err(Refused::Systemic(error)) => Err(error),
-            Err(mut refused) => {
-                let may_be = matches!(refused, Refused::Locked { .. } | Refused::Slow(_));
+            Ok(applied) => Ok(Ok(applied)),
+            Err(ApplyError::Systemic(error)) => Err(error),
+            Err(mut error) => {
+                let may_be = matches!(error, ApplyError::Locked { .. } | ApplyError::Slow(_));
                 if may_be && table_locks::any(conn).await? {
-                    return Ok(Err(Refused::TableLocked));
+                    return Ok(Err(ApplyError::TableLocked));
                 }
-                if let Refused::Locked { blocked, .. } = &mut refused {
+                if let ApplyError::Locked { blocked, .. } = &mut error {
                     let accepted: Vec<_> = self.messages.accepted.iter().collect();
                     *blocked = locked::find(self.worker, conn, &accepted, &self.lanes).await?;
                 }
-                Ok(Err(refused))
+                Ok(Err(error))
             }
         }
     }
 
-    async fn transact(&mut self, conn: &mut PgConnection) -> Result<Result<Done, Refused>, sqlx::Error> {
+    async fn transact(
+        &mut self,
+        conn: &mut PgConnection,
+    ) -> Result<Result<Applied, ApplyError>, sqlx::Error> {
         let mut transaction = conn.begin().await?;
-        if let Some(shorter) = self.patience.lock_timeout() {
-            transaction.execute(shorter).await?;
-        }
+        self.patience.lock_wait().set(&mut transaction).await?;
         match self.apply(&mut transaction).await {
-            Ok(done) => transaction.commit().await.map(|()| Ok(done)),
-            Err(Refused::Systemic(error)) => Err(error),
+            Ok(applied) => transaction.commit().await.map(|()| Ok(applied)),
+            Err(ApplyError::Systemic(error)) => Err(error),
             // The connection is sound, and a new one would cost more than the next try.
-            Err(refused) => transaction.rollback().await.map(|()| Err(refused)),
+            Err(error) => transaction.rollback().await.map(|()| Err(error)),
         }
     }
 
-    async fn apply(&mut self, conn: &mut PgConnection) -> Result<Done, Refused> {
+    async fn apply(&mut self, conn: &mut PgConnection) -> Result<Applied, ApplyError> {
         let Self { worker, messages, patience, budget, assumed, .. } = *self;
-        let loaded = outcome::load(worker, conn, messages, assumed).await?;
-        let mut outcome = outcome::run_all(worker, loaded, messages)?;
-        if assumed == Assumed::NewPeople && !outcome.is_one_insert(worker) {
-            return Err(Refused::Seen);
+        let loaded = run::load(worker, conn, messages, assumed).await?;
+        let mut result = run::run_all(worker, loaded, messages)?;
+        if assumed == Assumed::NewPeople && !result.is_one_insert(worker) {
+            return Err(ApplyError::Seen);
         }
         if patience != Patience::Patient {
-            self.lanes = locked::lanes(worker, &outcome, messages.accepted);
+            self.lanes = locked::lanes(worker, &result, messages.accepted);
         }
-        let measures = Measures::of(&outcome, messages);
-        let refused = refused(worker, &outcome);
-        let written = write(worker, conn, &mut outcome, assumed).await?;
+        let measures = Measures::of(&result, messages);
+        let written = write(worker, conn, &mut result, assumed).await?;
         let is_patient = patience.awaits_dead_letters();
-        let dead_letters = write_dead_letters(worker, conn, outcome, messages, budget, is_patient).await?;
-        Ok(Done { written, dead_letters, measures, refused })
+        let dead_letters = write_dead_letters(worker, conn, result, messages, budget, is_patient).await?;
+        Ok(Applied { written, dead_letters, measures })
     }
-}
-
-fn refused(worker: &UpsertWorker, outcome: &Outcome<'_>) -> HashMap<[u8; 32], Reason> {
-    let dead = outcome.dead.iter().filter(|_| worker.traces.is_on());
-    dead.map(|dead| (dead.meaning, dead.reason)).collect()
 }
 
 /// Logs one line for each reason, so a flood of bad messages is not a flood of lines.
@@ -213,36 +225,16 @@ fn log_dead_letters(component: &str, dead: &[Reason], left_out: usize) {
     }
 }
 
-/// The rows that a transaction wrote, as far as its caller needs them.
-struct Written {
-    /// To be published by this process.
-    events: Vec<Handed<Committed>>,
-    /// To be sent by this process.
-    requests: Vec<Handed<Requests>>,
-    /// Endpoints that have a row now.
-    endpoints: Vec<Key>,
-}
-
-/// The dead letters of a transaction.
-struct DeadLetters {
-    /// The reasons of those that it opened.
-    opened: Vec<Reason>,
-    /// How many messages have one that is locked.
-    left_out: usize,
-    /// How many messages lost their contents because they could not be searched for erased people.
-    unsearched: usize,
-}
-
-/// Rows that others may wait for come first and last: endpoints that are not known yet, and deliveries that wait at them.
+/// Endpoints that are not known yet come first and waiting deliveries last: others may wait for these rows.
 async fn write(
     worker: &UpsertWorker,
     conn: &mut PgConnection,
-    outcome: &mut Outcome<'_>,
+    result: &mut BatchResult<'_>,
     assumed: Assumed,
-) -> Result<Written, Refused> {
-    directory::update(conn, &outcome.contacts.changed).await?;
+) -> Result<Written, ApplyError> {
+    directory::update(conn, &result.contacts.changed).await?;
     let (mut published, mut deliveries, mut awaited) = (Vec::new(), Vec::new(), Vec::new());
-    for run in &mut outcome.runs {
+    for run in &mut result.runs {
         published.append(&mut run.events);
         deliveries.append(&mut run.deliveries);
         awaited.extend(run.awaited.take());
@@ -254,16 +246,16 @@ async fn write(
     let endpoints = unknown.into_iter().map(|endpoint| endpoint.key).collect();
     let (plain, waiting): (Vec<_>, Vec<_>) = deliveries.into_iter().partition(Delivery::is_plain);
     let events = events::group(batch, owner, published);
-    let (events, mut rows) = room::reserve_rows(Some(&worker.relay), owner, events)?;
+    let (events, mut rows) = room::reserve_rows(Some(&worker.event_batches), owner, events)?;
     let requests = requests::group(batch, owner, plain);
-    let (mut requests, more) = room::reserve_rows(worker.requests.as_ref(), owner, requests)?;
+    let (mut requests, more) = room::reserve_rows(worker.request_batches.as_ref(), owner, requests)?;
     rows.extend(more);
     // Reading the state of the lanes here saves the senders a round trip after the commit.
-    let sent = requests.iter().flat_map(|Handed(requests, _)| &requests.deliveries);
+    let sent = requests.iter().flat_map(|InMemory { item: requests, .. }| &requests.deliveries);
     let lanes = sent.map(Delivery::lane).collect();
-    let lanes = insert(worker, conn, outcome, assumed, &rows, &lanes).await?;
+    let lanes = insert(worker, conn, result, assumed, &rows, &lanes).await?;
     let lanes = Arc::new(lanes.into_iter().map(|row| (row.key.clone(), row)).collect::<HashMap<_, _>>());
-    for Handed(requests, _) in &mut requests {
+    for InMemory { item: requests, .. } in &mut requests {
         requests.lanes = Arc::clone(&lanes);
     }
     let waiting: Vec<_> = waiting.iter().map(|delivery| NewDelivery { delivery, first: None }).collect();
@@ -275,12 +267,14 @@ async fn write(
 async fn write_dead_letters(
     worker: &UpsertWorker,
     conn: &mut PgConnection,
-    outcome: Outcome<'_>,
+    result: BatchResult<'_>,
     messages: Messages<'_>,
     budget: &SearchBudget,
     is_patient: bool,
-) -> Result<DeadLetters, Refused> {
-    let Outcome { mut dead, resolved, .. } = outcome;
+) -> Result<DeadLetters, ApplyError> {
+    let BatchResult { mut dead, resolved, .. } = result;
+    let traced = dead.iter().filter(|_| worker.traces.is_on());
+    let reasons = traced.map(|dead| (dead.meaning, dead.reason)).collect();
     let recognition = Recognition {
         pepper: worker.settings.contacts.suppression_pepper.expose_secret(),
         regions: &worker.rules.regions,
@@ -288,7 +282,7 @@ async fn write_dead_letters(
     };
     // Before any dead letter is locked: an erasure may wait for others who need it.
     let blanked = dead_letters::blank(conn, &recognition, &mut dead).await?;
-    let unsearched = blanked.ok_or(Refused::TooLarge)?;
+    let unsearched = blanked.ok_or(ApplyError::TooLarge)?;
     let mut replays = messages.replays();
     let mut left_out = Vec::new();
     if !is_patient && !dead.is_empty() {
@@ -299,53 +293,53 @@ async fn write_dead_letters(
     }
     let discarded = dead_letters::lock_discarded(conn, &replays).await?;
     if !discarded.is_empty() {
-        return Err(Refused::Discarded(discarded));
+        return Err(ApplyError::Discarded(discarded));
     }
     dead_letters::insert(conn, &dead).await?;
     dead_letters::resolve(conn, &resolved).await?;
     let opened = dead.iter().map(|dead| dead.reason).collect();
-    Ok(DeadLetters { opened, left_out: left_out.len(), unsearched })
+    Ok(DeadLetters { opened, left_out: left_out.len(), unsearched, reasons })
 }
 
 /// Inserts contacts, ledger and effects, merges contacts, and records conflicts. Returns the state of `lanes`.
 async fn insert(
     worker: &UpsertWorker,
     conn: &mut PgConnection,
-    outcome: &mut Outcome<'_>,
+    result: &mut BatchResult<'_>,
     assumed: Assumed,
     effects: &[NewEffects],
     lanes: &BTreeSet<Key>,
-) -> Result<Vec<LaneRow>, Refused> {
-    let mut proofs = std::mem::take(&mut outcome.proofs);
-    proofs.extend(dead_letters::refusals(&outcome.dead, &outcome.ends));
-    let entries: Vec<_> = outcome.runs.iter().flat_map(Run::entries).collect();
+) -> Result<Vec<LaneRow>, ApplyError> {
+    let mut proofs = std::mem::take(&mut result.proofs);
+    proofs.extend(dead_letters::refusals(&result.dead, &result.ends));
+    let entries: Vec<_> = result.runs.iter().flat_map(Run::entries).collect();
     let rows = NewRows {
-        contacts: outcome.contacts.created.iter().collect(),
-        identifiers: &outcome.contacts.identifiers,
+        contacts: result.contacts.created.iter().collect(),
+        identifiers: &result.contacts.identifiers,
         proofs,
         entries: &entries,
         effects,
     };
     let unseen = Unseen {
-        events: &outcome.unseen,
-        identifiers: if outcome.unseen.is_empty() { &[] } else { &outcome.identifiers },
+        events: &result.unseen,
+        identifiers: if result.unseen.is_empty() { &[] } else { &result.identifiers },
         pepper: worker.settings.contacts.suppression_pepper.expose_secret(),
         nobody_is_known: assumed == Assumed::NewPeople,
     };
-    let race = || Refused::Race("a new identifier has a contact already".to_owned());
+    let race = || ApplyError::Race("a new identifier has a contact already".to_owned());
     let lanes = match batch::insert(conn, rows, lanes, unseen).await? {
         Inserted::All(lanes) => lanes,
-        Inserted::Seen => return Err(Refused::Seen),
+        Inserted::Seen => return Err(ApplyError::Seen),
         Inserted::Race => return Err(race()),
     };
-    if !directory::merge(conn, &outcome.contacts).await? {
+    if !directory::merge(conn, &result.contacts).await? {
         return Err(race());
     }
-    let applied = outcome.runs.iter().flat_map(|run| {
+    let applied = result.runs.iter().flat_map(|run| {
         let event = &run.firing().plan.event;
         run.conflicts().map(move |(step, conflict)| link(event, step, conflict))
     });
-    let refused = outcome
+    let refused = result
         .refused
         .iter()
         .filter_map(|(one, refusal)| Some(link(&one.plan.event, refusal.step, refusal.conflict.as_ref()?)));

@@ -1,4 +1,4 @@
-//! Splits messages into events that can be applied, dead letters, and messages that must be processed alone.
+//! Splits messages into events that can be applied and dead letters.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -105,8 +105,6 @@ impl Accepted {
 pub(super) enum Triaged {
     Accepted(Accepted),
     Rejected(NewDeadLetter),
-    /// It may end the process, so it is not decoded before it is alone.
-    Suspect(Received),
 }
 
 /// Triages the messages of one consumer.
@@ -161,7 +159,7 @@ impl Triage {
         }
     }
 
-    /// The size of a message in the window.
+    /// What a message needs from its transaction.
     pub(super) fn demand(&self, triaged: &Triaged) -> Demand {
         match triaged {
             Triaged::Accepted(accepted) => {
@@ -178,9 +176,6 @@ impl Triage {
                 let keys = event.into_iter().chain([self.hasher.hash_one(dead.meaning)]).collect();
                 let bytes = dead.body.len() + dead.properties.len();
                 Demand { keys, bytes, alone: bytes > self.max_bytes, ..Demand::default() }
-            }
-            Triaged::Suspect(message) => {
-                Demand { bytes: message.body.len(), alone: true, ..Demand::default() }
             }
         }
     }

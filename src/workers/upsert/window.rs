@@ -6,11 +6,11 @@
 //! transaction waits for its commit, and its neighbors go on without it. This only avoids races: other processes know
 //! nothing of it, and the database decides.
 //!
-//! A message that the database refuses for now is parked. It takes up no transaction of the others, and a third one tries it
+//! A message that cannot be applied for now is parked. It takes up no transaction of the others, and a third one tries it
 //! again when it is due. It keeps its keys meanwhile. So that the broker does not stop at it, the messages behind it are
-//! acknowledged one by one, as long as what is parked, and what waits for it, has room in `held`.
+//! acknowledged one by one, as long as what is parked, and what waits for it, has room in `parking`.
 
-mod held;
+mod parking;
 mod slot;
 
 use std::{
@@ -20,7 +20,7 @@ use std::{
 
 pub(super) use self::slot::{Bounds, Demand};
 use self::{
-    held::Held,
+    parking::Parking,
     slot::{Kind, Slot, State},
 };
 
@@ -31,7 +31,7 @@ pub(super) const MAX_RUNNING: usize = 2;
 /// it is acknowledged.
 pub(super) struct Window<T, R> {
     /// Older than `slots`: parked messages, and those that wait for them.
-    held: Held<T, R>,
+    parking: Parking<T, R>,
     slots: VecDeque<Slot<T, R>>,
     /// The number of the first slot. Messages are numbered in the order of arrival.
     first: u64,
@@ -73,7 +73,7 @@ pub(super) struct Taken<T> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ticket(u64);
 
-/// A message that its transaction has put off.
+/// A message that its transaction has parked.
 pub(super) struct Parked<T> {
     pub(super) number: u64,
     pub(super) content: T,
@@ -100,7 +100,7 @@ struct Running {
 impl<T, R> Window<T, R> {
     pub(super) fn new(bounds: Bounds) -> Self {
         Self {
-            held: Held::new(bounds),
+            parking: Parking::new(bounds),
             slots: VecDeque::new(),
             first: 0,
             running: Vec::new(),
@@ -119,12 +119,12 @@ impl<T, R> Window<T, R> {
 
     /// Whether every message has been acknowledged.
     pub(super) fn is_empty(&self) -> bool {
-        self.slots.is_empty() && self.held.slots.is_empty()
+        self.slots.is_empty() && self.parking.slots.is_empty()
     }
 
     /// The receipt of the message that has waited longest.
     pub(super) fn oldest(&self) -> Option<&R> {
-        self.held.slots.values().next().or_else(|| self.slots.front()).map(|slot| &slot.receipt)
+        self.parking.slots.values().next().or_else(|| self.slots.front()).map(|slot| &slot.receipt)
     }
 
     /// The memory that all its messages take beside their bodies, in bytes.
@@ -155,7 +155,7 @@ impl<T, R> Window<T, R> {
             State::Parked { due_at, .. } => Some(due_at),
             _ => None,
         };
-        self.held.slots.values().chain(&self.slots).filter_map(due_at).min()
+        self.parking.slots.values().chain(&self.slots).filter_map(due_at).min()
     }
 
     /// Starts a transaction with the first messages that are ready and were not tried yet. `None` if there is none, or no
@@ -183,7 +183,7 @@ impl<T, R> Window<T, R> {
         self.ticket.0 += 1;
         let (ticket, members) = (self.ticket, contents.iter().map(|(number, _)| *number).collect::<Vec<_>>());
         for number in &members {
-            if let Some(slot) = slot(&mut self.held, &mut self.slots, self.first, *number) {
+            if let Some(slot) = slot(&mut self.parking, &mut self.slots, self.first, *number) {
                 self.in_flight.extend(&slot.demand.keys);
             }
         }
@@ -198,8 +198,8 @@ impl<T, R> Window<T, R> {
     fn choose(&mut self, kind: Kind, limits: &Limits, now: Instant) -> (Vec<(u64, T)>, bool) {
         let (mut contents, mut behind) = (Vec::new(), HashSet::<u64>::new());
         let (mut bytes, mut steps) = (0_usize, 0_usize);
-        let held = self.held.slots.iter_mut().map(|(number, slot)| (*number, slot));
-        for (number, slot) in held.chain((self.first..).zip(&mut self.slots)) {
+        let parking = self.parking.slots.iter_mut().map(|(number, slot)| (*number, slot));
+        for (number, slot) in parking.chain((self.first..).zip(&mut self.slots)) {
             if matches!(slot.state, State::Running | State::Settled) {
                 continue;
             }
@@ -241,7 +241,7 @@ impl<T, R> Window<T, R> {
         };
         let members = self.running.swap_remove(index).members;
         for number in &members {
-            if let Some(slot) = slot(&mut self.held, &mut self.slots, self.first, *number) {
+            if let Some(slot) = slot(&mut self.parking, &mut self.slots, self.first, *number) {
                 slot.state = State::Settled;
                 for key in &slot.demand.keys {
                     self.in_flight.remove(key);
@@ -249,14 +249,14 @@ impl<T, R> Window<T, R> {
             }
         }
         for Parked { number, content, due_at } in parked {
-            if let Some(slot) = slot(&mut self.held, &mut self.slots, self.first, number) {
+            if let Some(slot) = slot(&mut self.parking, &mut self.slots, self.first, number) {
                 slot.state = State::Parked { content, due_at };
                 self.parked += 1;
             }
         }
         let mut acks = Vec::new();
         for number in members {
-            if let Some(done) = self.held.remove_settled(number) {
+            if let Some(done) = self.parking.remove_settled(number) {
                 self.decoded = self.decoded.saturating_sub(done.demand.decoded);
                 acks.push(Ack::One(done.receipt));
             }
@@ -271,13 +271,13 @@ impl<T, R> Window<T, R> {
         loop {
             if let Some(done) = self.slots.pop_front_if(|slot| matches!(slot.state, State::Settled)) {
                 self.decoded = self.decoded.saturating_sub(done.demand.decoded);
-                if self.held.slots.is_empty() {
+                if self.parking.slots.is_empty() {
                     last = Some(done.receipt);
                 } else {
                     acks.push(Ack::One(done.receipt));
                 }
-            } else if let Some(slot) = self.slots.pop_front_if(|slot| self.held.admits(slot)) {
-                self.held.insert(self.first, slot);
+            } else if let Some(slot) = self.slots.pop_front_if(|slot| self.parking.admits(slot)) {
+                self.parking.insert(self.first, slot);
             } else {
                 break;
             }
@@ -288,14 +288,14 @@ impl<T, R> Window<T, R> {
 }
 
 fn slot<'a, T, R>(
-    held: &'a mut Held<T, R>,
+    parking: &'a mut Parking<T, R>,
     slots: &'a mut VecDeque<Slot<T, R>>,
     first: u64,
     number: u64,
 ) -> Option<&'a mut Slot<T, R>> {
     match number.checked_sub(first) {
         Some(index) => slots.get_mut(usize::try_from(index).ok()?),
-        None => held.slots.get_mut(&number),
+        None => parking.slots.get_mut(&number),
     }
 }
 

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use super::{assumed::Experience, endpoints::Endpoints, set_aside::SetAside};
+use super::{assumed::Experience, endpoints::Endpoints, give_up::GiveUpPolicy};
 use crate::{
     domain::{chain::rules::Rules, trigger::cache::TriggerCache},
     health::Health,
     metrics::Metrics,
     postgres::{
         Database,
-        effects::{events::Committed, requests::Requests},
+        effects::{events::EventBatch, requests::RequestBatch},
     },
     settings::Settings,
     telemetry::traces::Traces,
-    workers::{presence::Presence, room::HandOff},
+    workers::{presence::Presence, room::BatchSender},
 };
 
 /// One consumer of the trigger-fired queue, with two transactions at once. Any number of them can run, in any number of processes.
@@ -28,16 +28,16 @@ pub struct UpsertWorker {
     pub triggers: Arc<TriggerCache>,
     /// The terms of endpoints, and which of them have a row.
     pub endpoints: Endpoints,
-    /// Publishes committed events.
-    pub relay: HandOff<Committed>,
-    /// Sends committed webhooks; `None` if this process does not.
-    pub requests: Option<HandOff<Requests>>,
+    /// Sends committed events to the relay.
+    pub event_batches: BatchSender<EventBatch>,
+    /// Sends committed webhooks to worker 2; `None` if this process has none.
+    pub request_batches: Option<BatchSender<RequestBatch>>,
     /// The owner of what the worker commits.
     pub presence: Presence,
     /// What the last batches were like.
     pub experience: Experience,
-    /// The messages that it has given up.
-    pub set_aside: SetAside,
+    /// When it may give up a message.
+    pub give_up_policy: GiveUpPolicy,
     /// Where the worker reports.
     pub health: Health,
     /// Where it counts.

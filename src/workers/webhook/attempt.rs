@@ -60,12 +60,11 @@ pub(super) struct Job {
     pub(super) since: Instant,
     /// It was read at this time, or later.
     pub(super) read_at: Instant,
-    /// The lane had no failures. Its successes are reported rarely.
-    pub(super) is_calm: bool,
-    /// Waited longer than its maximum age for an unreachable receiver. It must end without a request.
+    /// Its lane had no failures. Successes are reported rarely then.
+    pub(super) had_no_failures: bool,
+    /// It has been due for longer than `webhook.max_age` while its lane was on hold or its breaker open. It ends without a
+    /// request.
     pub(super) is_expired: bool,
-    /// How many requests its lane may have in flight in this process.
-    pub(super) cap: u32,
 }
 
 impl Job {
@@ -128,10 +127,6 @@ impl Queued for Job {
 
     fn host(&self) -> &str {
         &self.handle.host
-    }
-
-    fn cap(&self) -> u32 {
-        self.cap
     }
 
     fn size(&self) -> usize {
@@ -339,7 +334,7 @@ impl Sender {
             Some(fault) => without_answer(Class::Invalid, fault),
             None if *is_expired => without_answer(
                 Class::Expired,
-                "the endpoint could not be reached for longer than webhook.max_age",
+                "the endpoint was on hold, or its breaker open, for longer than webhook.max_age",
             ),
             None => {
                 let Route { http, secrets, .. } = &*handle.route;

@@ -9,12 +9,12 @@ use uuid::Uuid;
 
 use super::{
     claims::{Claims, Found},
-    hand_over::Open,
+    direct::OwnedBatch,
 };
 use crate::{
     domain::{event::Key, webhook::delivery::Delivery},
     postgres::{
-        effects::{self, EffectsKey, Kind, Part as _, requests::Requests, unowned},
+        effects::{self, EffectsKey, Kind, Part as _, requests::RequestBatch, unowned},
         endpoints,
     },
     telemetry::chain,
@@ -38,7 +38,7 @@ impl Claims {
         stop: &CancellationToken,
     ) -> Result<Found, sqlx::Error> {
         let (free, free_bytes, busy) = {
-            let queue = self.hand_over.sender.queue();
+            let queue = self.direct.sender.queue();
             (queue.free(), queue.free_bytes(), queue.busy_companies())
         };
         let limit = free.min(MAX_REQUESTS);
@@ -53,7 +53,7 @@ impl Claims {
             Ok::<_, sqlx::Error>((taken, unowned::with_due(conn, Kind::Send, &skipped).await?))
         };
         let read_at = Instant::now();
-        let (taken, held_back) = self.hand_over.database.unit(unit).await?;
+        let (taken, held_back) = self.direct.database.unit(unit).await?;
         self.held_back = held_back.into_iter().collect();
         let items: usize = taken.iter().map(|batch| batch.items).sum();
         let rows = taken.len();
@@ -61,13 +61,13 @@ impl Claims {
         for batch in taken {
             match Delivery::unpack(&batch.key.company, &batch.body) {
                 Ok(deliveries) => {
-                    let requests = Requests::new(batch.key, Some(owner), deliveries, read_at);
-                    batches.push(Open { requests, items: batch.items });
+                    let requests = RequestBatch::new(batch.key, Some(owner), deliveries, read_at);
+                    batches.push(OwnedBatch { requests, items: batch.items });
                 }
                 Err(error) => self.put_back(owner, batch.key, &error).await?,
             }
         }
-        if !batches.is_empty() && !self.hand_over.leave_out_recorded(&mut batches, stop).await {
+        if !batches.is_empty() && !self.direct.leave_out_recorded(&mut batches, stop).await {
             return Ok(Found::Nothing);
         }
         let (open, done): (Vec<_>, Vec<_>) =
@@ -76,10 +76,10 @@ impl Claims {
         if !done.is_empty() {
             let unit = async |conn: &mut PgConnection| effects::delete(conn, Kind::Send, owner, &done).await;
             // Those that are locked are released as forgotten, and taken again.
-            self.hand_over.database.unit(unit).await?;
+            self.direct.database.unit(unit).await?;
         }
         if !open.is_empty() {
-            self.hand_over.take(open, stop).await;
+            self.direct.take(open, stop).await;
         }
         Ok(if rows >= unowned::MAX_TAKEN { Found::More } else { Found::of(items, limit) })
     }
@@ -102,7 +102,7 @@ impl Claims {
         let unit = async |conn: &mut PgConnection| {
             effects::put_back(conn, owner, std::slice::from_ref(&key), UNREADABLE_WAIT).await
         };
-        self.hand_over.database.unit(unit).await
+        self.direct.database.unit(unit).await
     }
 
     /// Releases batches and lanes that this process owns without knowing it: the commit succeeded, but its answer was lost.
@@ -111,14 +111,14 @@ impl Claims {
         if self.next_release > Instant::now() {
             return Ok(());
         }
-        let known = self.hand_over.known();
+        let known = self.direct.known();
         let unit = async |conn: &mut PgConnection| {
             effects::release_forgotten(conn, Kind::Send, owner, FORGOTTEN, &known).await
         };
-        self.hand_over.database.unit(unit).await?;
-        let lanes: Vec<Key> = self.hand_over.lanes.owned().keys().cloned().collect();
+        self.direct.database.unit(unit).await?;
+        let lanes: Vec<Key> = self.direct.lanes.owned().keys().cloned().collect();
         let unit = async |conn: &mut PgConnection| endpoints::release_forgotten(conn, owner, &lanes).await;
-        self.hand_over.database.unit(unit).await?;
+        self.direct.database.unit(unit).await?;
         self.next_release = Instant::now() + FORGOTTEN;
         Ok(())
     }

@@ -16,10 +16,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug_span, error};
 use uuid::Uuid;
 
-use super::{hand_over::HandOver, lanes::Owned, limits};
+use super::{direct::DirectSender, lanes::Owned, limits};
 use crate::{
     domain::{event::Key, webhook::lane::Gate},
-    postgres::endpoints::{self, TURNS, Turns},
+    postgres::endpoints::{self, BUCKETS, ClaimLimits},
     settings::{EndpointTerms, Settings},
     telemetry::chain,
     workers::{backoff, component::WEBHOOK_WORKER, retry::DatabaseWait, wake_ups::WakeUp},
@@ -55,7 +55,7 @@ const WAIT_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The claiming task of the worker.
 pub(super) struct Claims {
-    pub(super) hand_over: HandOver,
+    pub(super) direct: DirectSender,
     terms: EndpointTerms,
     /// `None` once every sender is gone.
     wake_ups: Option<mpsc::Receiver<WakeUp>>,
@@ -81,15 +81,15 @@ pub(super) struct Claims {
     pub(super) held_back: HashSet<String>,
     /// When to look for requests that have waited too long.
     next_search: Instant,
-    /// In how many turns the last claim found lanes.
-    turns: usize,
+    /// In how many buckets the last claim found lanes.
+    buckets: usize,
     /// When it last looked for work, if it found none.
     idle_since: Option<Instant>,
 }
 
 impl Claims {
     pub(super) fn new(
-        hand_over: HandOver,
+        direct: DirectSender,
         settings: &Settings,
         wake_ups: mpsc::Receiver<WakeUp>,
         rescheduled: Arc<Notify>,
@@ -97,7 +97,7 @@ impl Claims {
     ) -> Self {
         let now = Instant::now();
         Self {
-            hand_over,
+            direct,
             terms: settings.webhook.terms(),
             wake_ups: Some(wake_ups),
             unanswered: Vec::new(),
@@ -112,13 +112,13 @@ impl Claims {
             waits_for_room: false,
             held_back: HashSet::new(),
             next_search: now,
-            turns: 0,
+            buckets: 0,
             idle_since: None,
         }
     }
 
     pub(super) async fn run(mut self, stop: &CancellationToken) {
-        let (database, health) = (self.hand_over.database.clone(), self.hand_over.health.clone());
+        let (database, health) = (self.direct.database.clone(), self.direct.health.clone());
         if !limits::align(&database, &self.terms, &health, stop).await {
             return;
         }
@@ -130,7 +130,7 @@ impl Claims {
             }
             self.drain_wake_ups();
             let span = debug_span!("claim", component = WEBHOOK_WORKER);
-            let Some(owner) = self.hand_over.presence.owner() else {
+            let Some(owner) = self.direct.presence.owner() else {
                 // The death of an unregistered process would go unnoticed. Its presence reports why.
                 has_more = true;
                 let _ = stop.run_until_cancelled(tokio::time::sleep(MIN_POLL_INTERVAL)).await;
@@ -159,7 +159,7 @@ impl Claims {
         let works = works.map(|works| works.is_ok());
         if works == Some(false) {
             error!(component = WEBHOOK_WORKER, "the recorder of {WEBHOOK_WORKER} exited unexpectedly");
-            self.hand_over.health.failing(WEBHOOK_WORKER, "the recorder exited");
+            self.direct.health.failing(WEBHOOK_WORKER, "the recorder exited");
         }
         works == Some(true)
     }
@@ -172,10 +172,10 @@ impl Claims {
                 None => std::future::pending().await,
             }
         };
-        let sender = &self.hand_over.sender;
+        let sender = &self.direct.sender;
         let next_search = (!sender.queue().is_empty()).then(|| Instant::now() + WAIT_INTERVAL);
-        let next_reload = self.hand_over.lanes.next_reload();
-        let needs_room = self.waits_for_room || !self.hand_over.lanes.owned().is_empty();
+        let next_reload = self.direct.lanes.next_reload();
+        let needs_room = self.waits_for_room || !self.direct.lanes.owned().is_empty();
         tokio::select! {
             wake_up = wake_up => match wake_up {
                 Some(wake_up) => self.note(wake_up),
@@ -208,7 +208,7 @@ impl Claims {
 
     /// Takes what is due, as far as there is room. Returns whether there is probably more.
     async fn work(&mut self, owner: Uuid, stop: &CancellationToken) -> Result<bool, sqlx::Error> {
-        let sender = Arc::clone(&self.hand_over.sender);
+        let sender = Arc::clone(&self.direct.sender);
         self.skip_overdue();
         self.forget_lost_lanes(owner);
         self.release_forgotten(owner).await?;
@@ -233,7 +233,7 @@ impl Claims {
         if has_more {
             self.next_poll = Instant::now();
         } else if is_polling {
-            let due = self.hand_over.database.unit(async |conn| endpoints::next_due(conn).await).await?;
+            let due = self.direct.database.unit(async |conn| endpoints::next_due(conn).await).await?;
             let least = if self.waits_for_room { FULL_POLL_INTERVAL } else { MIN_POLL_INTERVAL };
             let least = least.min(self.poll_interval);
             let wait = due.map_or(self.poll_interval, |due| due.clamp(least, self.poll_interval));
@@ -250,7 +250,7 @@ impl Claims {
             let limit = |company: &str| {
                 if self.held_back.contains(company) { MAX_WAIT_BEFORE_OTHERS } else { MAX_WAIT }
             };
-            self.hand_over.sender.skip_overdue(limit);
+            self.direct.sender.skip_overdue(limit);
         }
     }
 
@@ -260,20 +260,20 @@ impl Claims {
         if self.next_refresh > Instant::now() {
             return Ok(());
         }
-        let mut keys: HashSet<Key> = self.hand_over.lanes.owned().keys().cloned().collect();
-        keys.extend(self.hand_over.sender.queue().waiting_lanes().cloned());
+        let mut keys: HashSet<Key> = self.direct.lanes.owned().keys().cloned().collect();
+        keys.extend(self.direct.sender.queue().waiting_lanes().cloned());
         if keys.is_empty() {
             return Ok(());
         }
         let unit = async |conn: &mut PgConnection| endpoints::lanes(conn, &keys).await;
-        let rows = self.hand_over.database.unit(unit).await?;
+        let rows = self.direct.database.unit(unit).await?;
         self.next_refresh = Instant::now() + REFRESH;
         for row in rows {
             if row.lane.gate(row.now) != Gate::Open {
-                self.hand_over.lanes.close(&row.key);
-                self.hand_over.sender.skip_waiting(&row.key);
+                self.direct.lanes.close(&row.key);
+                self.direct.sender.skip_waiting(&row.key);
             }
-            self.hand_over.lanes.refresh(&row);
+            self.direct.lanes.refresh(&row);
         }
         Ok(())
     }
@@ -281,7 +281,7 @@ impl Claims {
     /// Claims lanes that are due.
     async fn claim_lanes(&mut self, owner: Uuid) -> Result<Found, sqlx::Error> {
         let full = {
-            let queue = self.hand_over.sender.queue();
+            let queue = self.direct.sender.queue();
             if queue.free() == 0 {
                 return Ok(Found::Nothing);
             }
@@ -292,19 +292,23 @@ impl Claims {
             return Ok(Found::Nothing);
         }
         let full: Vec<&str> = full.iter().map(String::as_str).collect();
-        let per_turn = limit.div_ceil(self.turns.max(4));
-        let turns = Turns { first: rand::random_range(0..TURNS), per_turn, limit, from: rand::random() };
-        let unit = async |conn: &mut PgConnection| endpoints::claim(conn, owner, turns, &full).await;
-        let claimed = self.hand_over.database.unit(unit).await?;
-        self.turns = claimed.iter().map(|lane| lane.turn).collect::<HashSet<_>>().len();
+        let limits = ClaimLimits {
+            first_bucket: rand::random_range(0..BUCKETS),
+            per_bucket: limit.div_ceil(self.buckets.max(4)),
+            lanes: limit,
+            first_company_hash: rand::random(),
+        };
+        let unit = async |conn: &mut PgConnection| endpoints::claim(conn, owner, limits, &full).await;
+        let claimed = self.direct.database.unit(unit).await?;
+        self.buckets = claimed.iter().map(|lane| lane.bucket).collect::<HashSet<_>>().len();
         let found = Found::of(claimed.len(), limit);
-        self.hand_over.lanes.own(owner, claimed);
+        self.direct.lanes.own(owner, claimed);
         Ok(found)
     }
 
     /// How many more lanes this process may own, and the companies that own their share of them or are `full`.
     fn room_for_lanes(&self, mut full: Vec<String>) -> (usize, Vec<String>) {
-        let owned = self.hand_over.lanes.owned();
+        let owned = self.direct.lanes.owned();
         let free = MAX_OWNED.saturating_sub(owned.len());
         let mut companies: HashMap<&str, usize> = HashMap::new();
         for key in owned.keys() {
@@ -323,19 +327,19 @@ impl Claims {
     async fn release_lanes(&self, process: Uuid) -> Result<(), sqlx::Error> {
         let done = |(_, lane): &(&Key, &Owned)| lane.can_release();
         let mut keys: HashSet<Key> =
-            self.hand_over.lanes.owned().iter().filter(done).map(|(key, _)| key.clone()).collect();
+            self.direct.lanes.owned().iter().filter(done).map(|(key, _)| key.clone()).collect();
         if keys.is_empty() {
             return Ok(());
         }
         let unit =
             async |conn: &mut PgConnection| endpoints::release(conn, process, &keys, self.max_age).await;
-        for locked in self.hand_over.database.unit(unit).await? {
+        for locked in self.direct.database.unit(unit).await? {
             keys.remove(&locked);
         }
         if keys.is_empty() {
             return Ok(());
         }
-        self.hand_over.lanes.owned().retain(|key, _| !keys.contains(key));
+        self.direct.lanes.owned().retain(|key, _| !keys.contains(key));
         self.rescheduled.notify_one();
         Ok(())
     }
@@ -343,14 +347,14 @@ impl Claims {
     /// Drops the deliveries of lanes that this process owned under a former id.
     fn forget_lost_lanes(&self, id: Uuid) {
         let lost: Vec<Key> = {
-            let mut owned = self.hand_over.lanes.owned();
+            let mut owned = self.direct.lanes.owned();
             let lost = owned.iter().filter(|(_, lane)| lane.owner != id).map(|(key, _)| key.clone());
             let lost: Vec<Key> = lost.collect();
             owned.retain(|_, lane| lane.owner == id);
             lost
         };
         for key in lost {
-            self.hand_over.sender.skip_waiting(&key);
+            self.direct.sender.skip_waiting(&key);
         }
     }
 }

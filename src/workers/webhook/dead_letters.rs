@@ -10,7 +10,7 @@ use crate::{
         webhook::{
             attempt::Next,
             delivery::{Delivery, NO_ENDPOINT},
-            requested::WebhookRequested,
+            requested::WEBHOOK_REQUESTED,
         },
     },
     postgres::dead_letters::{self, NewDeadLetter},
@@ -30,7 +30,7 @@ pub(super) async fn record<'a>(
     });
     dead_letters::insert(conn, &dead.collect::<Vec<_>>()).await?;
     let replayed = recorded.filter(|(job, next)| **next == Next::Delivered && job.progress.schedule_from > 0);
-    let replayed: Vec<_> = replayed.map(|(job, _)| job.delivery.requested()).collect();
+    let replayed: Vec<_> = replayed.map(|(job, _)| job.delivery.message()).collect();
     dead_letters::resolve_deliveries(conn, &replayed).await
 }
 
@@ -40,9 +40,9 @@ fn dead_letter(Job { delivery, progress, .. }: &Job, reason: Reason, message: &s
         stage: Stage::Webhook,
         reason,
         message: message.to_owned(),
-        meaning: delivery.requested().meaning(),
-        body: delivery.requested().body().into(),
-        routing_key: WebhookRequested::TYPE.to_owned(),
+        meaning: delivery.message().meaning(),
+        body: delivery.message().body().into(),
+        routing_key: WEBHOOK_REQUESTED.to_owned(),
         properties: properties(delivery),
         source: Some(delivery.source.clone()),
         event_id: Some(delivery.event_id.clone()),
@@ -65,7 +65,7 @@ fn properties(delivery: &Delivery) -> String {
         headers.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!({ "string": value? }))));
     json!({
         "contentType": "application/cloudevents+json", "deliveryMode": 2, "messageId": delivery.key.id,
-        "correlationId": delivery.event_id, "type": WebhookRequested::TYPE,
+        "correlationId": delivery.event_id, "type": WEBHOOK_REQUESTED,
         "headers": headers.collect::<Map<_, _>>(),
     })
     .to_string()

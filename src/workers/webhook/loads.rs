@@ -60,7 +60,7 @@ impl Claims {
         }
         let behind = self.loaded(|key, lane| lane.is_behind() && planned.contains_key(key));
         // Half of what is free, so that one load of one company leaves room for others.
-        let max_bytes = MAX_LOADED_BYTES.min(self.hand_over.sender.queue().free_bytes() / 2).max(1);
+        let max_bytes = MAX_LOADED_BYTES.min(self.direct.sender.queue().free_bytes() / 2).max(1);
         let unit = async |conn: &mut PgConnection| {
             let visits: Vec<Visit<'_>> = planned.iter().map(|(lane, visit)| visit.of(lane)).collect();
             let loaded = deliveries::load(conn, process, &visits, &behind, max_bytes).await?;
@@ -71,14 +71,14 @@ impl Claims {
             Ok::<_, sqlx::Error>((places, size < max_bytes, loaded, locked))
         };
         let read_at = Instant::now();
-        let (places, is_all, loaded, locked) = self.hand_over.database.unit(unit).await?;
+        let (places, is_all, loaded, locked) = self.direct.database.unit(unit).await?;
         let is_digest = |one: &Loaded| {
             one.is_digest && planned.get(&one.delivery.lane()).is_some_and(|visit| visit.overdue.is_none())
         };
         let (digests, loaded): (Vec<_>, Vec<_>) = loaded.into_iter().partition(is_digest);
         let folded: BTreeSet<Key> = digests.iter().map(|one| one.delivery.lane()).collect();
         let profiles: Vec<_> = {
-            let mut owned = self.hand_over.lanes.owned();
+            let mut owned = self.direct.lanes.owned();
             let again = folded.union(&locked).cloned().collect();
             visits::advance(&mut owned, &planned, (&places, is_all), &again, Instant::now());
             leave_alone(&mut owned, &locked, LOCKED_AGAIN);
@@ -90,13 +90,13 @@ impl Claims {
             self.push(jobs);
             profiles
         };
-        if !profiles.is_empty() && !digests::fold(&self.hand_over.database, profiles).await {
-            leave_alone(&mut self.hand_over.lanes.owned(), &folded, FOLD_AGAIN);
+        if !profiles.is_empty() && !digests::fold(&self.direct.database, profiles).await {
+            leave_alone(&mut self.direct.lanes.owned(), &folded, FOLD_AGAIN);
             return Ok(left_out);
         }
         // What was loaded may all have been superseded or folded.
         let loads_more = |(key, _): (&Key, &Planned)| {
-            let owned = self.hand_over.lanes.owned();
+            let owned = self.direct.lanes.owned();
             owned.get(key).is_some_and(|lane| !lane.is_closed && !lane.is_exhausted && lane.loaded.is_empty())
         };
         Ok(left_out || planned.iter().any(loads_more))
@@ -108,17 +108,17 @@ impl Claims {
         if !slots.is_empty() {
             let slots: Vec<_> = slots.iter().map(|(key, at)| (key, *at)).collect();
             let unit = async |conn: &mut PgConnection| endpoints::save_slots(conn, process, &slots).await;
-            let locked = self.hand_over.database.unit(unit).await?;
+            let locked = self.direct.database.unit(unit).await?;
             visits.retain(|key, _| !locked.contains(key));
-            leave_alone(&mut self.hand_over.lanes.owned(), &locked, LOCKED_AGAIN);
+            leave_alone(&mut self.direct.lanes.owned(), &locked, LOCKED_AGAIN);
         }
         Ok((visits, left_out))
     }
 
     /// Divides the room of the queue among the lanes that may be loaded now.
     fn plan(&self) -> Plan {
-        let queue = self.hand_over.sender.queue();
-        let mut owned = self.hand_over.lanes.owned();
+        let queue = self.direct.sender.queue();
+        let mut owned = self.direct.lanes.owned();
         let clock = Instant::now();
         let is_ready = |lane: &Owned| !lane.is_closed && lane.reload_at <= clock;
         let ready = owned.values().filter(|lane| is_ready(lane)).count();
@@ -150,21 +150,22 @@ impl Claims {
 
     /// The deliveries of these lanes that are in memory.
     fn loaded(&self, of: impl Fn(&Key, &Owned) -> bool) -> Vec<Uuid> {
-        let owned = self.hand_over.lanes.owned();
+        let owned = self.direct.lanes.owned();
         let lanes = owned.iter().filter(|(key, lane)| of(key, lane));
         lanes.flat_map(|(_, lane)| lane.loaded.iter().copied()).collect()
     }
 
-    fn push(&self, jobs: Vec<Job>) {
-        let mut queue = self.hand_over.sender.queue();
+    /// Puts jobs into the queue, each with the cap of its lane.
+    fn push(&self, jobs: Vec<(Job, u32)>) {
+        let mut queue = self.direct.sender.queue();
         let mut held = Vec::new();
-        for job in jobs {
-            held.extend(queue.push(job).err());
+        for (job, cap) in jobs {
+            held.extend(queue.push(job, cap).err());
         }
         drop(queue);
         for job in held {
             // Its outcome is about to be recorded.
-            self.hand_over.lanes.unload(&job.lane, job.delivery.key.id);
+            self.direct.lanes.unload(&job.lane, job.delivery.key.id);
         }
     }
 }

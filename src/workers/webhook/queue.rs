@@ -35,8 +35,6 @@ pub(super) trait Queued {
     fn lane(&self) -> &Key;
     /// The host that it is sent to.
     fn host(&self) -> &str;
-    /// How many requests its lane may have in flight.
-    fn cap(&self) -> u32;
     /// Its size in memory, in bytes.
     fn size(&self) -> usize;
 }
@@ -44,10 +42,11 @@ pub(super) trait Queued {
 /// Holds deliveries from the moment they are taken until their outcome is recorded.
 pub(super) struct Queue<T> {
     lanes: HashMap<Key, Lane<T>>,
-    /// The flows that have something to send, with their lanes that may send more. Each is once among `turns`, or waits for
+    /// The flows that have something to send, with their lanes that may send more. Each is once among `ready`, or waits for
     /// its host or its company.
     flows: HashMap<Arc<Flow>, VecDeque<Key>>,
-    turns: VecDeque<Arc<Flow>>,
+    /// The flows that may send, in the order of their turns.
+    ready: VecDeque<Arc<Flow>>,
     /// The size of each delivery.
     held: HashMap<Uuid, usize>,
     held_bytes: usize,
@@ -81,7 +80,7 @@ impl<T: Queued> Queue<T> {
         Self {
             lanes: HashMap::new(),
             flows: HashMap::new(),
-            turns: VecDeque::new(),
+            ready: VecDeque::new(),
             held: HashMap::new(),
             held_bytes: 0,
             max_held,
@@ -165,8 +164,8 @@ impl<T: Queued> Queue<T> {
         4 * held.deliveries >= self.max_held || 4 * held.bytes >= self.max_bytes
     }
 
-    /// Adds a delivery to its lane. Returns it if it is held already.
-    pub(super) fn push(&mut self, item: T) -> Result<(), T> {
+    /// Adds a delivery to its lane, which may have `cap` requests in flight from now on. Returns it if it is held already.
+    pub(super) fn push(&mut self, item: T, cap: u32) -> Result<(), T> {
         if self.held.contains_key(&item.id()) {
             return Err(item);
         }
@@ -182,16 +181,16 @@ impl<T: Queued> Queue<T> {
             self.held_by.insert(key.company.clone(), holding);
         }
         let lane = self.lanes.entry(key.clone()).or_insert_with(|| Lane::new(&key.company, item.host()));
-        lane.cap = item.cap();
+        lane.cap = cap;
         lane.held += 1;
         lane.waiting.push_back(item);
-        self.give_turn(&key);
+        self.make_ready(&key);
         Ok(())
     }
 
     /// The next delivery to send. It is in flight until [`Self::ended`].
     ///
-    /// A flow that may not send leaves the turns, and waits in the line of its host or its company until there is room for
+    /// A flow that may not send is not ready any more, and waits in the line of its host or its company until there is room for
     /// that, or until answers of its company are recorded. So the cost of a call depends on what it moves, not on how many flows wait.
     pub(super) fn next(&mut self) -> Option<T> {
         loop {
@@ -201,9 +200,9 @@ impl<T: Queued> Queue<T> {
                 return None;
             }
             let (of_host, of_company) = (free, COMPANY_SHARE * free);
-            self.turns.extend(self.hosts.call(of_host));
-            self.turns.extend(self.companies.call(of_company));
-            let flow = self.turns.pop_front()?;
+            self.ready.extend(self.hosts.call(of_host));
+            self.ready.extend(self.companies.call(of_company));
+            let flow = self.ready.pop_front()?;
             self.hosts.tried(&flow.host);
             self.companies.tried(&flow.company);
             if !self.may_be_answered(&flow.company) {
@@ -225,7 +224,7 @@ impl<T: Queued> Queue<T> {
         if let Some(lane) = self.lanes.get_mut(key) {
             lane.cap = cap;
         }
-        self.give_turn(key);
+        self.make_ready(key);
     }
 
     /// The request of a delivery of this lane has ended. The delivery is held until [`Self::recorded`], which may come
@@ -237,8 +236,8 @@ impl<T: Queued> Queue<T> {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.hosts.ended(&flow.host);
         self.companies.ended(&flow.company);
-        self.turns.extend(self.of_flows.ended(&flow));
-        self.give_turn(key);
+        self.ready.extend(self.of_flows.ended(&flow));
+        self.make_ready(key);
         self.forget_idle(key);
     }
 
@@ -284,17 +283,17 @@ impl<T: Queued> Queue<T> {
         if answer > 0 {
             self.call_answerable();
         }
-        self.give_turn(key);
+        self.make_ready(key);
         self.forget_idle(key);
     }
 
-    /// Gives turns to flows that waited for answer memory.
+    /// Makes flows ready that waited for answer memory.
     fn call_answerable(&mut self) {
         let mut waiting = std::mem::take(&mut self.unanswerable);
         waiting.retain(|company, flows| {
             let stays = !self.may_be_answered(company);
             if !stays {
-                self.turns.extend(flows.drain(..));
+                self.ready.extend(flows.drain(..));
             }
             stays
         });
@@ -334,22 +333,22 @@ impl<T: Queued> Queue<T> {
             && let Some(key) = lanes.pop_front()
         {
             let Some(lane) = self.lanes.get_mut(&key) else { continue };
-            lane.has_turn = false;
+            lane.is_ready = false;
             // Its cap may have fallen since, or its deliveries may have been taken back.
             if !lane.may_send() {
                 continue;
             }
             started = lane.waiting.pop_front();
             lane.in_flight += 1;
-            lane.has_turn = lane.may_send();
-            if lane.has_turn {
+            lane.is_ready = lane.may_send();
+            if lane.is_ready {
                 lanes.push_back(key);
             }
         }
         if lanes.is_empty() {
             self.flows.remove(flow);
         } else {
-            self.turns.push_back(Arc::clone(flow));
+            self.ready.push_back(Arc::clone(flow));
         }
         if started.is_some() {
             self.in_flight += 1;
@@ -360,16 +359,16 @@ impl<T: Queued> Queue<T> {
         started
     }
 
-    fn give_turn(&mut self, key: &Key) {
+    fn make_ready(&mut self, key: &Key) {
         let Some(lane) = self.lanes.get_mut(key) else { return };
-        if lane.has_turn || !lane.may_send() {
+        if lane.is_ready || !lane.may_send() {
             return;
         }
-        lane.has_turn = true;
+        lane.is_ready = true;
         match self.flows.entry(Arc::clone(&lane.flow)) {
             Entry::Occupied(mut lanes) => lanes.get_mut().push_back(key.clone()),
             Entry::Vacant(unknown) => {
-                self.turns.push_back(Arc::clone(unknown.key()));
+                self.ready.push_back(Arc::clone(unknown.key()));
                 unknown.insert(VecDeque::from([key.clone()]));
             }
         }

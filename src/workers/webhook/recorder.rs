@@ -3,20 +3,19 @@
 //! that the database refuses are retried separately (`refused`).
 
 mod measures;
+mod outcomes;
 mod refused;
-mod taken;
 
 use std::{
     sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
-use sqlx::{Connection as _, Executor as _, PgConnection};
+use sqlx::{Connection as _, PgConnection};
 use tokio::sync::{Notify, mpsc, watch};
-use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info_span};
 
-use self::taken::{Recorded, Taken, awaited_ends};
+use self::outcomes::{Outcomes, Recorded, awaited_ends};
 use super::{
     attempt::{Finished, Job, Origin, Sender},
     dead_letters,
@@ -39,14 +38,15 @@ use crate::{
     postgres::{
         Database, Failure, classify,
         deliveries::{self, NewDelivery},
-        effects::{self, events::Committed, requests},
+        effects::{self, events::EventBatch, requests},
         endpoints::{self, Change},
     },
     workers::{
         component::WEBHOOK_WORKER,
+        lock_wait::LockWait,
         presence::Presence,
         retry,
-        room::{HandOff, Handed},
+        room::{BatchSender, InMemory},
     },
 };
 
@@ -69,20 +69,11 @@ pub(super) struct Recorder {
     pub(super) rescheduled: Arc<Notify>,
     /// Whether a batch is waiting for the database.
     pub(super) stuck: watch::Sender<bool>,
-    /// Publishes the results of completed chains.
-    pub(super) relay: HandOff<Committed>,
+    /// Sends the results of completed chains to the relay.
+    pub(super) event_batches: BatchSender<EventBatch>,
     /// CloudEvents `source` of the results.
     pub(super) source: String,
     pub(super) metrics: Arc<Metrics>,
-}
-
-/// How long a transaction waits for a lock.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Patience {
-    /// As long as other transactions do.
-    Patient,
-    /// Briefly: another wait was in vain a moment ago, and somebody may have locked many rows.
-    Brief,
 }
 
 /// What a transaction returns.
@@ -90,40 +81,40 @@ struct Written {
     /// Deliveries that changed before they could be recorded.
     lost: Vec<Key>,
     changes: Vec<Change>,
-    results: Vec<Handed<Committed>>,
+    results: Vec<InMemory<EventBatch>>,
 }
 
 impl Recorder {
     /// Records until the last attempt has ended.
     pub(super) async fn run(self, finished: mpsc::UnboundedReceiver<Finished>) {
-        let (refused, apart) = mpsc::unbounded_channel();
-        tokio::join!(self.record_all(finished, refused), self.record_refused(apart));
+        let (refused_tx, refused_rx) = mpsc::unbounded_channel();
+        tokio::join!(self.record_all(finished, refused_tx), self.record_refused(refused_rx));
     }
 
     async fn record_all(
         &self,
         mut finished: mpsc::UnboundedReceiver<Finished>,
-        refused: mpsc::UnboundedSender<Taken>,
+        refused: mpsc::UnboundedSender<Outcomes>,
     ) {
-        let mut ended = Vec::with_capacity(MAX_BATCH);
-        while finished.recv_many(&mut ended, MAX_BATCH).await > 0 {
-            let mut taken = Taken::default();
+        let mut received = Vec::with_capacity(MAX_BATCH);
+        while finished.recv_many(&mut received, MAX_BATCH).await > 0 {
+            let mut outcomes = Outcomes::default();
             let mut bytes = 0;
-            for one in ended.drain(..) {
-                if self.lanes.is_refused(&one.job.lane) {
+            for outcome in received.drain(..) {
+                if self.lanes.is_refused(&outcome.job.lane) {
                     // Cannot fail: it is received until the last sender is dropped.
-                    let _ = refused.send(Taken::of(one));
+                    let _ = refused.send(Outcomes::of(outcome));
                     continue;
                 }
-                let size = one.job.size();
-                if bytes + size > MAX_BYTES || !taken.is_of_one_owner_with(&one.job) {
-                    self.finish(std::mem::take(&mut taken), &refused).await;
+                let size = outcome.job.size();
+                if bytes + size > MAX_BYTES || !outcomes.is_of_one_owner_with(&outcome.job) {
+                    self.finish(std::mem::take(&mut outcomes), &refused).await;
                     bytes = 0;
                 }
                 bytes += size;
-                taken.add(one);
+                outcomes.add(outcome);
             }
-            self.finish(taken, &refused).await;
+            self.finish(outcomes, &refused).await;
             // Still stuck while outcomes are left: each of their deliveries looks due.
             if finished.is_empty() {
                 self.stuck.send_if_modified(std::mem::take);
@@ -131,11 +122,11 @@ impl Recorder {
         }
     }
 
-    async fn finish(&self, taken: Taken, refused: &mpsc::UnboundedSender<Taken>) {
-        let span = info_span!("record", component = WEBHOOK_WORKER, deliveries = taken.len());
-        match self.record(&taken, false, Patience::Patient).instrument(span).await {
-            Ok(()) => self.release(taken),
-            Err(_) => drop(refused.send(taken)),
+    async fn finish(&self, outcomes: Outcomes, refused: &mpsc::UnboundedSender<Outcomes>) {
+        let span = info_span!("record", component = WEBHOOK_WORKER, deliveries = outcomes.len());
+        match self.record(&outcomes, false, LockWait::Default).instrument(span).await {
+            Ok(()) => self.release(outcomes),
+            Err(_) => drop(refused.send(outcomes)),
         }
     }
 
@@ -143,63 +134,58 @@ impl Recorder {
     /// deliveries are sent again. `is_repeated`: it has been tried before.
     async fn record(
         &self,
-        taken: &Taken,
+        outcomes: &Outcomes,
         mut is_repeated: bool,
-        patience: Patience,
+        lock_wait: LockWait,
     ) -> Result<(), sqlx::Error> {
-        if taken.is_nothing() {
+        if outcomes.is_nothing() {
             return Ok(());
         }
-        let never = CancellationToken::new();
         let began = Instant::now();
-        let claims = (!is_repeated).then_some(&self.stuck);
+        let stuck = (!is_repeated).then_some(&self.stuck);
         let write = || {
             let is_repeated = std::mem::replace(&mut is_repeated, true);
             async move {
                 let unit =
-                    async |conn: &mut PgConnection| self.write(conn, taken, is_repeated, patience).await;
+                    async |conn: &mut PgConnection| self.write(conn, outcomes, is_repeated, lock_wait).await;
                 self.database.unit(unit).await.inspect_err(|error| {
                     self.metrics.failed_batches.add(Step::Webhook, 1);
-                    if let Some(stuck) = claims.filter(|_| classify(error) == Failure::Systemic) {
+                    if let Some(stuck) = stuck.filter(|_| classify(error) == Failure::Systemic) {
                         stuck.send_replace(true);
                     }
                 })
             }
         };
-        let Some(written) = retry::until_judged(WEBHOOK_WORKER, &self.health, &never, write).await else {
-            return Ok(());
-        };
+        let written = retry::until_judged_unstoppable(WEBHOOK_WORKER, &self.health, write).await;
         let Written { mut lost, changes, results } = written?;
-        lost.retain(|key| taken.attempted.iter().any(|one| one.job.delivery.key == *key));
-        for (batch, recorded) in taken.batches() {
+        lost.retain(|key| outcomes.attempted.iter().any(|one| one.job.delivery.key == *key));
+        for (batch, recorded) in outcomes.batches() {
             batch.recorded(recorded);
         }
-        measures::recorded(&self.metrics, began, self.presence.now(), &taken.attempted, &lost);
+        measures::recorded(&self.metrics, began, self.presence.now(), &outcomes.attempted, &lost);
         measures::changed(&self.metrics, &changes);
         log::lost(&lost);
-        log::outcomes(taken.attempted.iter().map(|one| (&one.job.delivery.key, &one.outcome, &one.next)));
+        log::outcomes(outcomes.attempted.iter().map(|one| (&one.job.delivery.key, &one.outcome, &one.next)));
         log::changes(&changes);
         self.adjust_lanes(&changes);
-        self.relay.hand_over(results);
+        self.event_batches.send(results);
         Ok(())
     }
 
     async fn write(
         &self,
         conn: &mut PgConnection,
-        taken: &Taken,
+        outcomes: &Outcomes,
         is_repeated: bool,
-        patience: Patience,
+        lock_wait: LockWait,
     ) -> Result<Written, sqlx::Error> {
         let mut transaction = conn.begin().await?;
-        if patience == Patience::Brief {
-            transaction.execute("SET LOCAL lock_timeout = '50ms'").await?;
-        }
-        let batches: Vec<_> = taken.batches().map(|(batch, _)| batch.held()).collect();
-        let revoked = requests::revoked(&mut transaction, &batches, taken.of_batches()).await?;
-        let mut lost = deliveries::record(&mut transaction, &taken.pending()).await?;
-        let changes = self.report(&mut transaction, taken).await?;
-        let new = taken.without_row().into_iter().filter(|one| {
+        lock_wait.set(&mut transaction).await?;
+        let batches: Vec<_> = outcomes.batches().map(|(batch, _)| batch.held()).collect();
+        let revoked = requests::revoked(&mut transaction, &batches, outcomes.of_batches()).await?;
+        let mut lost = deliveries::record(&mut transaction, &outcomes.pending()).await?;
+        let changes = self.update_endpoints(&mut transaction, outcomes).await?;
+        let new = outcomes.without_row().into_iter().filter(|one| {
             let is_revoked = revoked.contains(&one.delivery.key.id);
             lost.extend(is_revoked.then(|| one.delivery.key.clone()));
             !is_revoked
@@ -213,25 +199,29 @@ impl Recorder {
         }
         deliveries::insert(&mut transaction, &new).await?;
         let held = |one: &&Recorded| !lost.contains(&one.job.delivery.key);
-        let recorded: Vec<&Recorded> = taken.attempted.iter().filter(held).collect();
+        let recorded: Vec<&Recorded> = outcomes.attempted.iter().filter(held).collect();
         dead_letters::record(&mut transaction, recorded.iter().map(|one| (&one.job, &one.next))).await?;
         let ended = awaited_ends(&recorded);
         let owner = self.presence.owner();
         let results =
-            results::write(&mut transaction, &ended, &self.source, owner, Some(&self.relay)).await?;
-        effects::delete_recorded(&mut transaction, &taken.completed()).await?;
+            results::write(&mut transaction, &ended, &self.source, owner, Some(&self.event_batches)).await?;
+        effects::delete_recorded(&mut transaction, &outcomes.completed()).await?;
         transaction.commit().await?;
         Ok(Written { lost, changes, results })
     }
 
     /// Locks the endpoints whose rows change, and applies the reports.
-    async fn report(&self, conn: &mut PgConnection, taken: &Taken) -> Result<Vec<Change>, sqlx::Error> {
-        let keys = taken.changing_lanes();
+    async fn update_endpoints(
+        &self,
+        conn: &mut PgConnection,
+        outcomes: &Outcomes,
+    ) -> Result<Vec<Change>, sqlx::Error> {
+        let keys = outcomes.changing_lanes();
         if keys.is_empty() {
             return Ok(Vec::new());
         }
         let mut changes = endpoints::lock(conn, &keys).await?;
-        let reports = taken.reports();
+        let reports = outcomes.reports();
         changes.retain(|change| reports.contains_key(&change.key));
         for change in &mut changes {
             for report in reports.get(&change.key).into_iter().flatten() {
@@ -260,7 +250,7 @@ impl Recorder {
                 if let Some(sender) = &sender {
                     sender.skip_waiting(&change.key);
                 }
-            } else if !change.breaker.is_calm() || !change.was_calm {
+            } else if !change.breaker.has_no_failures() || !change.had_no_failures {
                 self.lanes.set_breaker(&change.key, change.breaker);
                 if let Some(sender) = &sender {
                     sender.queue().set_cap(&change.key, cap(change.max_in_flight, &change.breaker));
@@ -270,16 +260,16 @@ impl Recorder {
     }
 
     /// Makes room for other deliveries.
-    fn release(&self, taken: Taken) {
+    fn release(&self, outcomes: Outcomes) {
         let sender = self.sender.upgrade();
-        let (skipped, bytes) = (taken.skipped.len(), taken.skipped.iter().map(Job::size).sum());
+        let (skipped, bytes) = (outcomes.skipped.len(), outcomes.skipped.iter().map(Job::size).sum());
         let mut can_release = false;
         // Each with whether it waits for another attempt, and whether it takes up a place in flight: a delivered one has left it.
-        let attempted = taken.attempted.into_iter().map(|one| {
+        let attempted = outcomes.attempted.into_iter().map(|one| {
             let is_delivered = one.outcome.class == Class::Delivered;
             (one.job, matches!(one.next, Next::Retry { .. }), !is_delivered)
         });
-        let jobs = attempted.chain(taken.skipped.into_iter().map(|job| (job, true, false)));
+        let jobs = attempted.chain(outcomes.skipped.into_iter().map(|job| (job, true, false)));
         for (job, waits, is_in_flight) in jobs {
             if let Some(sender) = &sender {
                 let mut queue = sender.queue();

@@ -9,14 +9,14 @@ use crate::{
         deliveries::RowKey,
         effects::{
             self,
-            events::{self, Committed},
+            events::{self, EventBatch},
         },
     },
-    workers::room::{self, HandOff, Handed},
+    workers::room::{self, BatchSender, InMemory},
 };
 
 /// Counts down the chains of `ended` deliveries, in the transaction that ended them, and inserts the results of
-/// completed chains. The process `owner` must hand the rows that this returns to `relay`; without a relay any process
+/// completed chains. The process `owner` must give the rows that this returns to `sender`; without one any process
 /// publishes them. `source` is the CloudEvents `source` of the results.
 ///
 /// # Errors
@@ -26,14 +26,14 @@ pub(super) async fn write(
     ended: &[RowKey],
     source: &str,
     owner: Option<Uuid>,
-    relay: Option<&HandOff<Committed>>,
-) -> Result<Vec<Handed<Committed>>, sqlx::Error> {
+    sender: Option<&BatchSender<EventBatch>>,
+) -> Result<Vec<InMemory<EventBatch>>, sqlx::Error> {
     let completed = chain_results::complete(conn, ended, source).await?;
     if completed.is_empty() {
         return Ok(Vec::new());
     }
     let completed = events::group(Uuid::now_v7(), owner, completed);
-    let (handed, rows) = room::reserve_rows(relay, owner, completed)?;
+    let (in_memory, rows) = room::reserve_rows(sender, owner, completed)?;
     effects::insert(conn, &rows).await?;
-    Ok(handed)
+    Ok(in_memory)
 }

@@ -56,8 +56,7 @@ async fn unsent(
     let mut transaction = conn.begin().await?;
     let yielded = deliveries::supersede(&mut transaction, ordered, in_flight).await?;
     let superseded: Vec<&Yielded> = yielded.iter().filter(|one| one.is_superseded).collect();
-    let replayed: Vec<_> =
-        superseded.iter().filter(|one| one.is_replayed).map(|one| one.requested()).collect();
+    let replayed: Vec<_> = superseded.iter().filter(|one| one.is_replayed).map(|one| one.message()).collect();
     dead_letters::resolve_deliveries(&mut transaction, &replayed).await?;
     let awaited: Vec<RowKey> =
         superseded.iter().filter(|one| one.is_awaited).map(|one| one.row.clone()).collect();

@@ -31,7 +31,7 @@ pub(super) struct Planned {
     /// Only deliveries that have been due for this long and have exceeded their maximum age.
     pub(super) overdue: Option<Duration>,
     cap: u32,
-    is_calm: bool,
+    had_no_failures: bool,
 }
 
 impl Planned {
@@ -50,18 +50,16 @@ pub(super) fn plan(
     let now = lane.now();
     let cap = lane.state.cap();
     let at_once = usize::try_from(cap).unwrap_or(usize::MAX);
-    let is_calm = lane.state.breaker.is_calm();
-    let planned = Planned { after: lane.cursor, room, overdue: None, cap, is_calm };
+    let had_no_failures = lane.state.breaker.has_no_failures();
+    let planned = Planned { after: lane.cursor, room, overdue: None, cap, had_no_failures };
     match lane.state.gate(now) {
         Gate::Stopped => {
             lane.is_closed = true;
             None
         }
         // They end without a request.
-        Gate::Unreachable => {
-            Some(Planned { overdue: Some(max_age), cap: lane.state.max_in_flight, ..planned })
-        }
-        Gate::Open if lane.state.is_calm(now) => {
+        Gate::Waiting => Some(Planned { overdue: Some(max_age), cap: lane.state.max_in_flight, ..planned }),
+        Gate::Open if lane.state.allows_direct_sending(now) => {
             // Enough that the next deliveries are loaded when a request ends, and that a load is worth its query. Others, which
             // worker 1 has just committed, do not count, or those that wait longer would not be loaded beside them.
             let ahead = (AHEAD * at_once).saturating_sub(lane.loaded.len());
@@ -113,19 +111,19 @@ pub(super) fn advance(
     }
 }
 
-/// The job of a delivery that was loaded at `read_at`; `None` if it is in memory already.
+/// The job of a delivery that was loaded at `read_at`, and the cap of its lane; `None` if it is in memory already.
 pub(super) fn job(
     one: Loaded,
     owned: &mut HashMap<Key, Owned>,
     visits: &HashMap<Key, Planned>,
     read_at: Instant,
-) -> Option<Job> {
+) -> Option<(Job, u32)> {
     let key = one.delivery.lane();
     let (lane, visit) = (owned.get_mut(&key)?, visits.get(&key)?);
     if !lane.loaded.insert(one.delivery.key.id) {
         return None;
     }
-    Some(Job {
+    let job = Job {
         handle: Arc::clone(&lane.handle),
         lane: key,
         progress: one.progress,
@@ -133,9 +131,9 @@ pub(super) fn job(
         owner: lane.owner,
         since: Instant::now(),
         read_at,
-        is_calm: visit.is_calm,
+        had_no_failures: visit.had_no_failures,
         is_expired: visit.overdue.is_some(),
-        cap: visit.cap,
         delivery: one.delivery,
-    })
+    };
+    Some((job, visit.cap))
 }

@@ -112,7 +112,8 @@ async fn a_listing_reads_what_it_can_list(app: &TestApp) {
     let mut before = 0;
     for (company, expected) in [(Some("other"), 3), (None, 1000)] {
         let filter = Filter { company: company.map(str::to_owned), limit: Some(50), ..Filter::default() };
-        deliveries::list(&mut transaction, &filter).await.unwrap();
+        let now = OffsetDateTime::now_utc();
+        deliveries::search(&mut transaction, &filter, now, now - time::Duration::DAY, 51).await.unwrap();
         let read = rows_read(&mut transaction, "idx_tup_fetch + seq_tup_read", "^effects$").await;
         assert_eq!(read - before, expected, "{company:?}");
         before = read;

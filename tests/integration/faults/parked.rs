@@ -146,7 +146,7 @@ async fn locked_people_of_a_company_are_found_at_once(app: &TestApp) {
     }
     app.broker.publish_all(&events).await;
     neighbors_go_on(app, 200).await;
-    assert!(!process.log().contains("step=Halve"), "{}", process.log());
+    assert!(!process.log().contains("decision=Halve"), "{}", process.log());
     lock.rollback().await.unwrap();
     everything_is_applied(app, 240).await;
     assert_eq!(app.rows("contacts WHERE name = 'Ada' AND version = 2 AND city = 'second'").await, 20);

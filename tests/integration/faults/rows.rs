@@ -42,17 +42,17 @@ fn refusals(process: &Process) -> usize {
     process.log().matches("the database refused a portion").count()
 }
 
-/// Waits until one message is set aside for this reason and `contacts` exist.
-async fn set_aside(app: &TestApp, process: &Process, why: &str, contacts: i64) -> Dead {
-    let dead = app.the_dead_letter("set aside", |dead| dead.reason == "crash_loop").await;
+/// Waits until one message is given up for this reason and `contacts` exist.
+async fn given_up(app: &TestApp, process: &Process, why: &str, contacts: i64) -> Dead {
+    let dead = app.the_dead_letter("given up", |dead| dead.reason == "crash_loop").await;
     assert!(dead.message.contains(why), "{}", dead.message);
     app.wait_for_rows("contacts", contacts).await;
     app.queues_are_empty().await;
-    not_ready(process, "set aside a message").await;
+    not_ready(process, "gave up on a message").await;
     dead
 }
 
-/// Replays what was set aside, after its cause is gone.
+/// Replays what was given up, after its cause is gone.
 async fn recovers(app: &TestApp) {
     replay(app).await;
     app.wait_for_rows("dead_letters WHERE state = 'resolved'", 1).await;
@@ -73,7 +73,7 @@ async fn identifier_without_a_contact_stops_nobody(app: &TestApp) {
     )
     .await;
     app.broker.publish_all(&[vec![ada("1")], neighbors(20)].concat()).await;
-    set_aside(app, &process, "a new identifier has a contact already", 20).await;
+    given_up(app, &process, "a new identifier has a contact already", 20).await;
     execute(app, &format!("DELETE FROM contact_identifiers WHERE value = '{EMAIL}'")).await;
     recovers(app).await;
     assert_eq!(app.rows("contacts").await, 21);
@@ -86,7 +86,7 @@ async fn unreadable_contact_stops_nobody(app: &TestApp) {
     execute(app, "UPDATE contacts SET provenance = '{' || provenance").await;
     app.broker.publish_all(&[vec![ada("2")], neighbors(20)].concat()).await;
     let why = format!("contact {contact} of company acme cannot be read");
-    set_aside(app, &process, &why, 21).await;
+    given_up(app, &process, &why, 21).await;
     execute(app, "UPDATE contacts SET provenance = substr(provenance, 2) WHERE provenance LIKE '{{%'").await;
     recovers(app).await;
     assert_eq!(app.rows(APPLIED).await, 22);
@@ -118,7 +118,7 @@ fn flood() -> Vec<Event> {
     again.chain(neighbors(1)).collect()
 }
 
-/// They have one cause, so they are set aside like one.
+/// They share a key, so they are given up like one.
 #[apply(test)]
 async fn flood_about_one_unreadable_contact_stops_nobody(app: &TestApp) {
     app.set("upsert.batch_size", "4");
@@ -186,7 +186,7 @@ async fn message_that_is_slow_alone_stops_nobody(app: &TestApp) {
     slow_down(app, "Ada").await;
     let process = app.run(&[]).await;
     app.broker.publish_all(&[vec![ada("1")], neighbors(20)].concat()).await;
-    set_aside(app, &process, "longer than postgres.statement_timeout", 20).await;
+    given_up(app, &process, "longer than postgres.statement_timeout", 20).await;
     execute(app, "DROP TRIGGER slow ON contacts").await;
     recovers(app).await;
     assert_eq!(app.rows("contacts").await, 21);
@@ -202,7 +202,7 @@ async fn locked_contact_stops_nobody(app: &TestApp) {
     let mut lock = app.pool.begin().await.unwrap();
     sqlx::query("SELECT FROM contacts FOR UPDATE").execute(&mut *lock).await.unwrap();
     app.broker.publish_all(&[vec![ada("2")], neighbors(100)].concat()).await;
-    set_aside(app, &process, "somebody keeps a row locked", 101).await;
+    given_up(app, &process, "somebody keeps a row locked", 101).await;
     lock.rollback().await.unwrap();
     recovers(app).await;
     assert_eq!(app.rows(APPLIED).await, 102);
@@ -268,7 +268,7 @@ async fn messages_wait_if_no_contact_can_be_read(app: &TestApp) {
     assert!(dead.cast_unsigned() <= most, "{dead}");
     not_ready(&process, "cannot be read").await;
     execute(app, "UPDATE contacts SET provenance = substr(provenance, 2)").await;
-    // The ledger knows those that were set aside as well.
+    // The ledger knows those that were given up as well.
     app.wait_for_rows("applied_events", 12).await;
     let dead = app.rows("dead_letters").await;
     assert_eq!(app.rows(APPLIED).await, 12 - dead);

@@ -10,16 +10,16 @@ use crate::support::{app::TestApp, test};
 
 const CLAIM: &str = include_str!("../../../src/postgres/endpoints/claim.sql");
 
-/// Claims up to 256 lanes, `per_turn` of each turn and none of the companies `full`, and returns their companies and the
+/// Claims up to 256 lanes, `per_bucket` of each bucket and none of the companies `full`, and returns their companies and the
 /// plan.
-async fn claim(conn: &mut PgConnection, per_turn: i64, full: &[&str]) -> (Vec<String>, Value) {
-    claim_from(conn, per_turn, full, -7).await
+async fn claim(conn: &mut PgConnection, per_bucket: i64, full: &[&str]) -> (Vec<String>, Value) {
+    claim_from(conn, per_bucket, full, -7).await
 }
 
-/// Likewise, with the companies of shared turns from this hash on.
+/// Likewise, with the companies of shared buckets from this hash on.
 async fn claim_from(
     conn: &mut PgConnection,
-    per_turn: i64,
+    per_bucket: i64,
     full: &[&str],
     hash: i32,
 ) -> (Vec<String>, Value) {
@@ -27,7 +27,7 @@ async fn claim_from(
     let explained = AssertSqlSafe(format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {CLAIM}"));
     let row = sqlx::query(explained)
         .bind(owner)
-        .bind(per_turn)
+        .bind(per_bucket)
         .bind(256_i64)
         .bind(full)
         .bind(7_i32)
@@ -90,7 +90,7 @@ async fn claim_takes_lanes_of_every_turn(app: &TestApp) {
     assert_eq!(claimed, ["greedy", "humble", "modest"]);
 }
 
-/// A company that has its share may have any number of due lanes in the turn of others.
+/// A company that has its share may have any number of due lanes in the bucket of others.
 #[apply(test)]
 async fn claim_passes_over_full_companies(app: &TestApp) {
     let mut conn = connection(app).await;
@@ -107,7 +107,7 @@ async fn claim_passes_over_full_companies(app: &TestApp) {
     for statistics in ["none", "current"] {
         let (mut claimed, plan) = claim(&mut conn, 256, &["greedy", "nobody"]).await;
         assert_eq!(claimed.len(), 18, "{statistics}");
-        // Found, locked and written. And each company of the turn is looked at once; the plan rounds averages up.
+        // Found, locked and written. And each company of the bucket is looked at once; the plan rounds averages up.
         assert_lean(&plan, 3 * 18 + 2 * 6);
         claimed.sort();
         claimed.dedup();
@@ -122,7 +122,7 @@ async fn claim_passes_over_full_companies(app: &TestApp) {
     }
 }
 
-/// Most companies that share a turn with a full one wait for a retry, and each claim looks at some of them.
+/// Most companies that share a bucket with a full one wait for a retry, and each claim looks at some of them.
 #[apply(test)]
 async fn claim_beside_a_full_company_costs_the_same_however_many_others_wait(app: &TestApp) {
     const CLAIMS: u32 = 16;

@@ -100,7 +100,7 @@ async fn former_owner_does_not_change_the_rate_of_a_lane(app: &TestApp) {
     assert_eq!(app.count(slot).await, planned.unix_timestamp());
 }
 
-/// Both endpoints are calm and hang, so all but one request of each wait in memory. Those of the other become rows as
+/// Both endpoints have no failures and hang, so all but one request of each wait in memory. Those of the other become rows as
 /// well, but only because they have waited for long.
 #[apply(test)]
 async fn pause_reaches_first_attempts_that_wait_in_memory(app: &TestApp) {

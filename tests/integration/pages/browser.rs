@@ -11,7 +11,7 @@ use html5ever::{
 };
 use reqwest::{
     Client, Response,
-    header::{COOKIE, LOCATION, ORIGIN, SET_COOKIE},
+    header::{COOKIE, LOCATION, ORIGIN, REFERER, SET_COOKIE},
     redirect::Policy,
 };
 use url::form_urlencoded;
@@ -19,7 +19,7 @@ use url::form_urlencoded;
 use crate::support::{app::TestApp, process::Process};
 
 /// Every element that a page may have. What strangers sent is none of them.
-const ELEMENTS: [&str; 52] = [
+const ELEMENTS: [&str; 54] = [
     "a",
     "b",
     "bdi",
@@ -29,6 +29,7 @@ const ELEMENTS: [&str; 52] = [
     "code",
     "dd",
     "details",
+    "dialog",
     "div",
     "dl",
     "dt",
@@ -41,6 +42,7 @@ const ELEMENTS: [&str; 52] = [
     "header",
     "html",
     "img",
+    "kbd",
     "input",
     "label",
     "li",
@@ -183,6 +185,7 @@ impl Browser {
             .post(format!("{}{path}", self.base))
             .header(COOKIE, &self.cookie)
             .header(ORIGIN, origin)
+            .header(REFERER, format!("{origin}/dead-letters?state=open"))
             .header("accept", "text/html")
             .header("content-type", content_type)
             .body(body)
@@ -220,11 +223,32 @@ impl Page {
         targets.filter(|target| target.starts_with(beginning)).collect()
     }
 
+    /// The names of the fields of a listing's filter.
+    pub(super) fn filters(&self) -> Vec<String> {
+        let (_, form) = self.html.split_once("<form class=\"card filters\"").expect("a filter");
+        let (form, _) = form.split_once("</form>").expect("the end of the filter");
+        let fields = read(form).tags.into_inner().into_iter().filter(|tag| {
+            let is_hidden = attribute(tag, "type").as_deref() == Some("hidden");
+            matches!(&*tag.name, "input" | "select") && !is_hidden
+        });
+        fields.filter_map(|tag| attribute(&tag, "name")).collect()
+    }
+
     /// The actions of all forms that are posted.
     pub(super) fn actions(&self) -> Vec<String> {
         let forms = self.named("form").filter(|tag| attribute(tag, "method").as_deref() == Some("post"));
         let buttons = self.named("button").filter_map(|tag| attribute(tag, "formaction"));
         forms.filter_map(|tag| attribute(tag, "action")).chain(buttons).collect()
+    }
+
+    /// The names of the fields of the form that is sent to this address.
+    pub(super) fn fields_of(&self, action: &str) -> Vec<String> {
+        let at = self.html.find(&format!("action=\"{action}\"")).expect("the form");
+        let (before, after) = self.html.split_at(at);
+        let begin = before.rfind("<form").expect("its beginning");
+        let end = at + after.find("</form>").expect("its end");
+        let tags = read(&self.html[begin..end]).tags.into_inner();
+        tags.iter().filter_map(|tag| attribute(tag, "name")).collect()
     }
 
     fn named(&self, name: &str) -> impl Iterator<Item = &Tag> {

@@ -99,6 +99,13 @@ impl Chromium {
         self.post(&format!("/element/{id}/value"), &json!({ "text": text })).await;
     }
 
+    /// Presses a key, wherever the focus is.
+    pub(super) async fn press(&self, key: &str) {
+        let strokes = json!([{ "type": "keyDown", "value": key }, { "type": "keyUp", "value": key }]);
+        let actions = json!({ "actions": [{ "type": "key", "id": "keys", "actions": strokes }] });
+        self.post("/actions", &actions).await;
+    }
+
     /// Chooses a file.
     pub(super) async fn choose(&self, selector: &str, file: &Path) {
         let id = self.find(selector).await;

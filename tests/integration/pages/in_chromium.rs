@@ -83,6 +83,75 @@ async fn page_refreshes_itself_and_runs_nothing_of_strangers(app: &TestApp) {
     chromium.close().await;
 }
 
+/// Also with a filter that is under "More filters", and with the focus on a button that has copied.
+#[apply(in_chromium)]
+async fn filtered_listing_refreshes_itself_and_says_when_it_does_not(app: &TestApp) {
+    let process = with_dead_letters(app, 1).await;
+    let chromium = Chromium::sign_in(&process, "operate").await;
+    chromium.open("/failures").await;
+    chromium.click("main a[href^='/dead-letters?signature=']").await;
+    chromium.sees("1 on this page").await;
+    app.broker.publish(&broken("Nobody 1")).await;
+    chromium.sees("2 on this page").await;
+    assert_eq!(chromium.run("return document.querySelector('details.more').open").await, true);
+    // In one step, because the page replaces what it has found before.
+    let copy = "const copy = document.querySelector('main button.copy'); copy.focus(); copy.click()";
+    chromium.run(copy).await;
+    app.broker.publish(&broken("Nobody 2")).await;
+    chromium.sees("3 on this page").await;
+    let focus = "return document.activeElement.matches('main button.copy')";
+    assert_eq!(chromium.run(focus).await, true, "the focus stays where it was");
+    chromium.click("button.pause").await;
+    chromium.sees("Paused").await;
+    let tick = "document.querySelector('input[name=id]').click()";
+    chromium.click("button.pause").await;
+    chromium.run(tick).await;
+    chromium.sees("1 selected").await;
+    chromium.sees("Waits while you work on the page").await;
+    chromium.run(tick).await;
+    chromium.sees("0 selected").await;
+    chromium.assert_quiet().await;
+    app.stop().await;
+    chromium.run("document.activeElement.blur()").await;
+    chromium.sees("No answer since").await;
+    chromium.close().await;
+}
+
+#[apply(in_chromium)]
+async fn keys_do_what_is_done_daily(app: &TestApp) {
+    let process = with_dead_letters(app, 2).await;
+    let chromium = Chromium::sign_in(&process, "operate").await;
+    chromium.open("/dead-letters").await;
+    chromium.press("?").await;
+    chromium.sees("Next row, row before").await;
+    chromium.press("\u{e00c}").await;
+    for key in ["j", "j", "x"] {
+        chromium.press(key).await;
+    }
+    chromium.sees("1 selected").await;
+    let ticked = "return document.querySelectorAll('tbody tr')[1].querySelector('input').checked";
+    assert_eq!(chromium.run(ticked).await, true);
+    chromium.press("d").await;
+    chromium.sees("Discard 1 dead letter?").await;
+    // A key of a text field is a letter.
+    chromium.click("input[name=reason]").await;
+    chromium.press("g").await;
+    chromium.press("f").await;
+    assert_eq!(chromium.run("return document.activeElement.value").await, "gf");
+    chromium.run("document.activeElement.blur()").await;
+    chromium.press("g").await;
+    chromium.press("f").await;
+    chromium.sees("Dead letters with the same cause").await;
+    // Who dictates, or works with one hand, can do without.
+    chromium.press("?").await;
+    chromium.click("#no-keys").await;
+    chromium.press("\u{e00c}").await;
+    chromium.press("?").await;
+    assert_eq!(chromium.run("return document.querySelector('#keys').open").await, false);
+    chromium.assert_quiet().await;
+    chromium.close().await;
+}
+
 #[apply(in_chromium)]
 async fn every_page_fits_on_a_phone(app: &TestApp) {
     let process = with_dead_letters(app, 2).await;
@@ -99,16 +168,79 @@ async fn every_page_fits_on_a_phone(app: &TestApp) {
             format!("return document.querySelector('main a[href^=\"/{kind}/\"]').getAttribute('href')");
         paths.push(chromium.run(&script).await.as_str().unwrap().to_owned());
     }
-    for width in [390, 1280] {
-        let metrics = json!({ "width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500 });
-        chromium.command("Emulation.setDeviceMetricsOverride", metrics).await;
+    chromium.open("/deliveries").await;
+    chromium.click("main a[href^='/deliveries/']").await;
+    paths.push(chromium.links("/contacts/").await.remove(0));
+    paths.push("/dead-letters/import".to_owned());
+    for width in WIDTHS {
+        resize(&chromium, width).await;
         for path in &paths {
             chromium.open(path).await;
-            let script = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
-            assert_eq!(chromium.run(script).await, 0, "{path} at {width} pixels");
+            assert_fits(&chromium, path, width).await;
         }
     }
     chromium.assert_quiet().await;
+    chromium.close().await;
+}
+
+/// Of a phone and of a screen, in pixels.
+const WIDTHS: [u32; 2] = [390, 1280];
+
+async fn resize(chromium: &Chromium, width: u32) {
+    let metrics = json!({ "width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500 });
+    chromium.command("Emulation.setDeviceMetricsOverride", metrics).await;
+}
+
+async fn assert_fits(chromium: &Chromium, what: &str, width: u32) {
+    let script = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
+    assert_eq!(chromium.run(script).await, 0, "{what} at {width} pixels");
+}
+
+/// Pages that only a form leads to.
+#[apply(in_chromium)]
+async fn every_answer_to_a_form_fits_on_a_phone(app: &TestApp) {
+    let process = with_dead_letters(app, 3).await;
+    for (name, email, phone) in [("Ada", true, false), ("Bob", false, true), ("Eve", true, true)] {
+        let mut event =
+            Event::lead(name).webhook(&app.receiver.url("/status/404/a/path/that/machines/write"));
+        event = if email { event.email("ada@lovelace.dev") } else { event };
+        event = if phone { event.phone("+5511987654321") } else { event };
+        app.broker.publish(&event).await;
+        app.wait_for_rows(&format!("contacts WHERE version > 0 AND name = '{name}'"), 1).await;
+    }
+    app.wait_for_rows("contacts", 1).await;
+    let chromium = Chromium::sign_in(&process, "administer").await;
+    for width in WIDTHS {
+        resize(&chromium, width).await;
+        chromium.open("/dead-letters?reason=identifier_invalid").await;
+        chromium.click("input.all").await;
+        chromium.sees("3 selected").await;
+        assert_fits(&chromium, "ticked rows", width).await;
+        chromium.click("button[value=discard]").await;
+        chromium.sees("Discard 3 dead letters?").await;
+        assert_fits(&chromium, "a plan", width).await;
+        chromium.enter_text("input[name=rate]", "0").await;
+        chromium.click("main button.danger").await;
+        chromium.sees("Nothing was changed.").await;
+        assert_fits(&chromium, "a refused plan", width).await;
+        chromium.open("/dead-letters?reason=identifier_invalid").await;
+        chromium.click("main th a[href^='/dead-letters/']").await;
+        chromium.enter_text("textarea[name=body]", "{").await;
+        chromium.click("#edit button.primary").await;
+        chromium.sees("not a JSON object").await;
+        assert_fits(&chromium, "a refused edit", width).await;
+        chromium.open("/endpoints").await;
+        chromium.click("main th a[href^='/endpoints/']").await;
+        chromium.click("main form.actions button").await;
+        chromium.sees("Test request").await;
+        assert_fits(&chromium, "a test", width).await;
+        chromium.open("/deliveries").await;
+        chromium.click("main th a[href^='/deliveries/']").await;
+        chromium.click("main a[href^='/contacts/']").await;
+        chromium.click("form[action*='/unmerge'] button").await;
+        chromium.sees("Unmerge these contacts?").await;
+        assert_fits(&chromium, "an unmerge", width).await;
+    }
     chromium.close().await;
 }
 
@@ -216,7 +348,7 @@ async fn pages_work_without_script(app: &TestApp) {
     chromium.sees("2 on this page").await;
     // What only the script can do is not shown.
     assert_eq!(chromium.run("return document.querySelector('button.copy').hidden").await, true);
-    assert_eq!(chromium.run("return document.querySelector('input.all').hidden").await, true);
+    assert_eq!(chromium.run("return document.querySelector('input.all').checkVisibility()").await, false);
     chromium.click("input[name=id]").await;
     chromium.click("button[value=discard]").await;
     chromium.sees("Discard 1 dead letter?").await;

@@ -67,7 +67,7 @@ async fn all_that_match_are_counted_and_then_replayed(app: &TestApp) {
     let rest = browser.open(&next).await;
     assert_eq!((done.links("/dead-letters/").len(), rest.links("/dead-letters/").len()), (50, 10));
     let skipped = browser.open(&format!("{}?outcome=skipped", done.at)).await;
-    assert!(skipped.text.contains("None has this outcome."), "{}", skipped.text);
+    assert!(skipped.text.contains("None has this outcome and state."), "{}", skipped.text);
     let listed = browser.open("/operations").await;
     assert_eq!(listed.links("/operations/"), [done.at.as_str()]);
     assert!(listed.text.contains("Replay of 60 dead letters") && listed.text.contains("olga"));

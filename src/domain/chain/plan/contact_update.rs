@@ -116,11 +116,11 @@ pub struct Explained {
     /// The argument; anything but text as JSON.
     pub given: String,
     /// Its outcome.
-    pub outcome: Outcome,
+    pub outcome: ArgumentResult,
 }
 
 /// The outcome of an argument.
-pub enum Outcome {
+pub enum ArgumentResult {
     /// The value that is stored, and a remark: a code of `rejected`, or a sentence.
     Stored(String, Option<&'static str>),
     /// No value, and why.
@@ -137,12 +137,12 @@ pub fn outcome_of(
     said_at: OffsetDateTime,
     region: Region,
     rules: &Rules,
-) -> Outcome {
+) -> ArgumentResult {
     let reader = Reader { region, rules, said_at };
     match reader.read(field, &Value::from(text), "") {
-        Reading::NoValue(why) => Outcome::NoValue(why.map_or(NOTHING, Why::sentence)),
-        Reading::Rejected(reason) => Outcome::Rejected(reason),
-        Reading::Accepted { value, noted } => Outcome::Stored(value.into_text(), noted),
+        Reading::NoValue(why) => ArgumentResult::NoValue(why.map_or(NOTHING, Why::sentence)),
+        Reading::Rejected(reason) => ArgumentResult::Rejected(reason),
+        Reading::Accepted { value, noted } => ArgumentResult::Stored(value.into_text(), noted),
     }
 }
 
@@ -160,15 +160,15 @@ pub(super) fn explain(
     let explained = mapping.iter().filter_map(|(field, parameter)| {
         let argument = arguments.get(parameter)?;
         let outcome = match reader.read(field, argument, parameter) {
-            Reading::NoValue(why) => Outcome::NoValue(why.map_or(NOTHING, Why::sentence)),
-            Reading::Rejected(reason) => Outcome::Rejected(reason),
+            Reading::NoValue(why) => ArgumentResult::NoValue(why.map_or(NOTHING, Why::sentence)),
+            Reading::Rejected(reason) => ArgumentResult::Rejected(reason),
             Reading::Accepted { value, noted } => {
                 let value = value.into_text();
                 let doubt = is_doubtful(field, &value).then_some("only while no other value is known");
                 match update.values.get(field) {
-                    None => Outcome::NoValue("a word for no value, in several fields"),
+                    None => ArgumentResult::NoValue("a word for no value, in several fields"),
                     // The postal code is formatted last.
-                    Some(value) => Outcome::Stored(value.clone(), noted.or(doubt)),
+                    Some(value) => ArgumentResult::Stored(value.clone(), noted.or(doubt)),
                 }
             }
         };

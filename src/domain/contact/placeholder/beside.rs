@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Placeholders, Why, spreadsheet::is_spreadsheet_error};
+use super::{Placeholders, Why, sentences, spreadsheet::is_spreadsheet_error};
 use crate::domain::{contact::field::Field, value::wrapping::members::printed_items};
 
 /// Nobody's name, at any place in a text: what JavaScript writes for a missing part, and for an object.
@@ -10,6 +10,10 @@ const ANYWHERE: [&str; 2] = ["undefined", "[object Object]"];
 /// At the end of any text, in exactly this case. "Jennifer Null" and "Ana None" are people.
 const AT_END: [&str; 9] =
     ["null", "NaN", "<nil>", "<null>", "(null)", "<undefined>", "%!s(<nil>)", "N/A", "n/a"];
+/// Between two names of a person, in exactly this case: `${first} ${middle} ${last}`.
+const BETWEEN_NAMES: [&str; 3] = ["null", "NaN", "N/A"];
+/// Between a position and its company, in lower case.
+const PREPOSITIONS: [&str; 12] = ["at", "na", "no", "da", "do", "de", "em", "en", "in", "for", "of", "@"];
 /// At both ends of what is not words, in any case.
 const AROUND_KEYS: [&str; 10] =
     ["undefined", "null", "none", "nil", "nan", "n/a", "<nil>", "<null>", "(null)", "[object object]"];
@@ -46,8 +50,11 @@ impl Placeholders {
         if field == Field::Street && is_street_without_a_name(text) {
             return Some(String::new());
         }
+        if field == Field::City && self.is_only_a_state(text) {
+            return Some(String::new());
+        }
         if field.is_free_text() {
-            let rest = if may_have_words(text) { without_words(field, text) } else { None };
+            let rest = if may_have_words(field, text) { without_words(field, text) } else { None };
             let rest = rest.or_else(|| self.without_remark(field, text).map(str::to_owned));
             // What was removed closed a bracket: it was in a list, not beside a value.
             return rest.filter(|rest| is_closed(rest));
@@ -55,6 +62,19 @@ impl Placeholders {
         let rest = Self::without_words_around(text).map(str::to_owned);
         let is_key = matches!(field, Field::Phone | Field::Email);
         rest.or_else(|| if is_key { self.without_parts(field, text) } else { None })
+    }
+
+    /// Whether a city is missing before the two letters of its state: `undefined, SP`, `N/A - SP`. "None, TO" is a town.
+    fn is_only_a_state(&self, text: &str) -> bool {
+        let is_letters =
+            |state: &str| state.len() == 2 && state.bytes().all(|byte| byte.is_ascii_uppercase());
+        let Some((city, _)) = text.rsplit_once([' ', ',', '/', '-']).filter(|(_, state)| is_letters(state))
+        else {
+            return false;
+        };
+        let city = city.trim_end_matches(BETWEEN);
+        text.get(city.len()..).is_some_and(|rest| rest.trim_start().starts_with([',', '/', '-', '–', '|']))
+            && matches!(self.why(Field::City, city, ""), Some(Why::Word | Why::Filler))
     }
 
     /// The one value of a list that a program has printed: `['Ana', 'N/A']`. Empty if it has none.
@@ -191,9 +211,10 @@ fn is_street_kind(word: &str) -> bool {
 
 /// `false` if the text certainly has none of the words that free text is looked through for: each has one of these
 /// characters somewhere, or begins and ends with one of them.
-fn may_have_words(text: &str) -> bool {
+fn may_have_words(field: Field, text: &str) -> bool {
     let bytes = text.as_bytes();
-    bytes.iter().any(|byte| matches!(byte, b'f' | b'[' | b'#' | b'<' | b'('))
+    field == Field::Name && bytes.windows(3).any(|end| matches!(end, b"ll " | b"aN " | b"/A "))
+        || bytes.iter().any(|byte| matches!(byte, b'f' | b'[' | b'#' | b'<' | b'('))
         || matches!(bytes.last(), Some(b'l' | b'N'))
         || text.ends_with("/A")
         || text.ends_with("/a")
@@ -222,6 +243,13 @@ fn without_words(field: Field, text: &str) -> Option<String> {
             rest = Cow::Owned(shorter);
         }
     }
+    // At the ends they are looked for below.
+    for word in BETWEEN_NAMES.iter().filter(|_| field == Field::Name) {
+        let between = format!(" {word} ");
+        while let Some((before, after)) = rest.split_once(between.as_str()) {
+            rest = Cow::Owned(format!("{before} {after}"));
+        }
+    }
     // `${first} ${last}` can lack its first part; elsewhere a text may begin with such a word.
     let at_start = if field == Field::Name { AT_END.as_slice() } else { &[] };
     let is_word = |word: &str, at: &str| {
@@ -234,7 +262,24 @@ fn without_words(field: Field, text: &str) -> Option<String> {
         None if rest.len() == text.len() => return None,
         None => rest.into_owned(),
     };
+    // `Company: N/A`, `Exception: null`: only a label is left.
+    if text.strip_prefix(rest.as_str()).is_some_and(|end| end.starts_with(':')) && is_label(&rest) {
+        return Some(String::new());
+    }
+    let rest = if field == Field::Position { without_preposition(&rest).to_owned() } else { rest };
     rest.contains(char::is_alphanumeric).then_some(rest)
+}
+
+/// `Company`, `Exception`. `Ana: null` has a name.
+fn is_label(text: &str) -> bool {
+    matches!(text, "Error" | "Exception") || sentences::is_label(&text.to_lowercase())
+}
+
+/// `Gerente at` lacks its company.
+fn without_preposition(position: &str) -> &str {
+    let shorter =
+        position.rsplit_once(' ').filter(|(_, last)| PREPOSITIONS.contains(last)).map(|(rest, _)| rest);
+    shorter.unwrap_or(position)
 }
 
 /// Without the first of these words that is alone: parentheses around it are removed, too.

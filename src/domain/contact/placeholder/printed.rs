@@ -2,7 +2,7 @@
 //! they fail: `TypeError: …`.
 
 /// What is in brackets, in lower case: JavaScript's objects and functions, Go's maps, n8n's errors.
-const IN_BRACKETS: [&str; 9] = [
+const IN_BRACKETS: [&str; 10] = [
     "[object ",
     "[function",
     "[asyncfunction",
@@ -11,6 +11,7 @@ const IN_BRACKETS: [&str; 9] = [
     "[native code",
     "[error:",
     "[execute node",
+    "[invalid syntax",
     "map[",
 ];
 /// What is in angle brackets: Python, and Ruby after a `#`.
@@ -23,7 +24,7 @@ const ADDRESSES: [&str; 5] = ["HASH(0x", "ARRAY(0x", "CODE(0x", "table: 0x", "fu
 /// In bytes; a shorter text is no message of an error.
 const SHORTEST_ERROR: usize = 12;
 /// What messages of errors begin with: Liquid; JavaScript; Ruby; PHP; Python; .NET; Go; Java.
-const MESSAGES: [&str; 20] = [
+const MESSAGES: [&str; 25] = [
     "Liquid error: ",
     "Liquid error (",
     "Liquid syntax error",
@@ -44,6 +45,11 @@ const MESSAGES: [&str; 20] = [
     "Object reference not set to an instance",
     "panic: runtime error",
     "Exception in thread ",
+    "NullPointerException",
+    "list index out of range",
+    "string indices must be integers",
+    "Request failed with status code ",
+    "'NoneType' object ",
 ];
 
 /// Whether the text is the message of an error: `TypeError: Cannot read properties of undefined (reading 'name')`.
@@ -51,15 +57,30 @@ pub(super) fn is_error(text: &str) -> bool {
     if text.len() < SHORTEST_ERROR {
         return false;
     }
-    let is_message = |text: &str| MESSAGES.iter().any(|message| text.starts_with(message));
-    match text.bytes().next() {
-        Some(b'L' | b'u' | b'U' | b'n' | b'C' | b'W' | b'N' | b'T' | b'O' | b'p' | b'E')
-            if is_message(text) =>
-        {
-            true
-        }
-        _ => begins_with_error(text.strip_prefix("Uncaught ").unwrap_or(text)),
-    }
+    is_message(text) || begins_with_error(text.strip_prefix("Uncaught ").unwrap_or(text))
+}
+
+fn is_message(text: &str) -> bool {
+    let may_be_one = matches!(
+        text.bytes().next(),
+        Some(
+            b'L' | b'u'
+                | b'U'
+                | b'n'
+                | b'C'
+                | b'W'
+                | b'N'
+                | b'T'
+                | b'O'
+                | b'p'
+                | b'E'
+                | b'l'
+                | b's'
+                | b'R'
+                | b'\''
+        )
+    );
+    may_be_one && MESSAGES.iter().any(|message| text.starts_with(message))
 }
 
 /// Whether the class of an error is before the text: `KeyError: 'name'`, `java.lang.NullPointerException`.
@@ -70,7 +91,13 @@ fn begins_with_error(text: &str) -> bool {
     let is_error = ["Error", "Exception"].iter().any(|kind| {
         class.strip_suffix(kind).is_some_and(|which| which.ends_with(|c: char| c.is_ascii_lowercase()))
     });
-    is_error && (rest.starts_with(':') || rest.is_empty() && class.contains('.'))
+    // `Error: Ana Souza` may be a band.
+    let is_bare = || {
+        let is_class = matches!(class, "Error" | "Exception");
+        is_class && rest.strip_prefix(": ").is_some_and(|rest| is_message(rest) || begins_with_error(rest))
+    };
+    let is_call = || ["('", "(\"", "()"].iter().any(|call| rest.starts_with(call)) && rest.ends_with(')');
+    is_error && (rest.starts_with(':') || rest.is_empty() && class.contains('.') || is_call()) || is_bare()
 }
 
 /// Whether the text is an object with marks around it.
@@ -117,7 +144,11 @@ fn is_java_object(text: &str) -> bool {
 /// A type of .NET that has no text: ``System.Collections.Generic.List`1[System.String]``.
 fn is_type(text: &str) -> bool {
     let Some(rest) = text.strip_prefix("System.") else { return false };
+    // `System.Net` may be a firm; objects are deeper in their namespaces.
+    let is_deep = rest.contains(['.', '`', '[']);
+    let is_known = || ["Object", "String", "Int32", "Int64", "DBNull", "DateTime", "Guid"].contains(&rest);
     rest.starts_with(|c: char| c.is_ascii_uppercase())
+        && (is_deep || is_known())
         && rest
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '`' | '[' | ']' | ',' | '_' | '+'))
@@ -183,6 +214,11 @@ mod tests {
             ("Cannot read property 'name' of undefined", "JavaScript: V8 before version 9"),
             ("ReferenceError: name is not defined", "JavaScript"),
             ("KeyError: 'name'", "Python"),
+            ("KeyError('name')", "Python: repr"),
+            ("list index out of range", "Python"),
+            ("NullPointerException", "Java"),
+            ("Error: Cannot read properties of undefined", "JavaScript"),
+            ("Error: Request failed with status code 404", "https://axios-http.com/docs/handling_errors"),
             ("AttributeError: 'NoneType' object has no attribute 'name'", "Python"),
             ("jinja2.exceptions.UndefinedError: 'lead' is undefined", "Jinja"),
             ("Traceback (most recent call last): File \"x.py\"", "Python"),
@@ -224,6 +260,7 @@ mod tests {
             "ada@facade.example",
             "System",
             "System of a Down",
+            "System.Net",
             "System.de",
             "[solidcore]",
             "Map [Fortaleza]",

@@ -1,5 +1,7 @@
 //! Recognizes what a template engine, a workflow tool, a program or a spreadsheet left in place of a value.
 
+mod parts;
+
 use super::{
     printed,
     spreadsheet::{is_call, is_spreadsheet_error},
@@ -32,12 +34,32 @@ pub(super) fn is_expression(field: Field, text: &str, parameter: &str) -> bool {
     // `«` is the byte 0xab after 0xc2 in UTF-8.
     let is_mark = |byte| matches!(byte, b'$' | b'{' | b'<' | b'%' | b'[' | b'*' | 0xab);
     let is_suspect =
-        text.bytes().any(is_mark) || text.starts_with(['=', '@', ':', '_', '#', '&', '|', '(', '!']);
-    is_suspect && is_left_over(field, text, parameter)
+        text.bytes().any(is_mark) || text.starts_with(['=', '@', ':', '_', '#', '&', '|', '(', '!', '-']);
+    is_suspect && (is_left_over(field, text, parameter) || parts::spoils(field, text, parameter))
         || is_path(field, text, parameter)
         || printed::is_object(text)
+        || text.ends_with([')', ']']) && is_action(text)
         || text.ends_with("()") && is_getter(field, text, parameter)
         || printed::is_error(text)
+}
+
+/// What Power Automate's expressions begin with. Its text boxes keep them without their `@` when they were pasted.
+const ACTIONS: [&str; 11] = [
+    "triggerBody()",
+    "triggerOutputs()",
+    "item()?",
+    "items('",
+    "body('",
+    "outputs('",
+    "variables('",
+    "parameters('",
+    "actions('",
+    "coalesce(",
+    "concat(",
+];
+
+fn is_action(text: &str) -> bool {
+    ACTIONS.iter().any(|action| text.starts_with(action))
 }
 
 fn is_left_over(field: Field, text: &str, parameter: &str) -> bool {
@@ -59,7 +81,10 @@ fn has_opening(text: &str) -> bool {
             openings.iter().any(|opening| rest.starts_with(opening))
         };
         match byte {
-            b'{' => follows(&AFTER_BRACE),
+            // Smarty; `{$5}` is a price.
+            b'{' => {
+                follows(&AFTER_BRACE) || follows(&["$"]) && is_command(text.get(at + 2..).unwrap_or_default())
+            }
             b'$' => {
                 follows(&AFTER_DOLLAR)
                     || follows(&["("]) && is_command(text.get(at + 2..).unwrap_or_default())
@@ -156,10 +181,15 @@ fn is_variable(field: Field, text: &str, parameter: &str) -> bool {
     path.chars().all(|c| c.is_alphanumeric() || "_-.[](){}%/:'\"?|>,$".contains(c))
 }
 
+/// What Meta's tool for tests sends in every field of a lead.
+const TEST_LEAD: &str = "<test lead: dummy data for ";
+
 /// `{name}`, `{0}`, `{1.name}`, `{name|there}`, `<your name>`, `%NAME%`, `%%name%%`.
 fn is_marked(text: &str) -> bool {
     let text = text.strip_prefix('=').unwrap_or(text);
     if let Some(inner) = within(text, "{", "}") {
+        // Python's conversions.
+        let inner = ["!r", "!s", "!a"].iter().find_map(|end| inner.strip_suffix(end)).unwrap_or(inner);
         let is_filtered = || {
             let name = inner.split([':', '|', ',', '=', '?']).next().unwrap_or_default();
             name.len() < inner.len()
@@ -176,12 +206,15 @@ fn is_marked(text: &str) -> bool {
             || is_numbered
             || matches!(inner.as_bytes(), [b'0'..=b'9'] | [b'0'..=b'9', b'0'..=b'9']);
     }
+    if text.starts_with(TEST_LEAD) {
+        return true;
+    }
     let tag = within(text, "<", ">").map(|inner| inner.trim_matches(['<', '>']));
     tag.or_else(|| within(text, "%", "%")).is_some_and(is_name)
 }
 
 /// Around a form's blank. `#[payload.name]` is Mule's, `@name@` Maven's, `!name!` of Windows' command files, `&name;` XML's.
-const BLANK_MARKS: [(&str, &str); 11] = [
+const BLANK_MARKS: [(&str, &str); 13] = [
     ("[", "]"),
     ("«", "»"),
     ("__", "__"),
@@ -190,7 +223,9 @@ const BLANK_MARKS: [(&str, &str); 11] = [
     ("#", "#"),
     ("||", "||"),
     ("|", "|"),
+    ("@@", "@@"),
     ("@", "@"),
+    ("-", "-"),
     ("!", "!"),
     ("&", ";"),
 ];

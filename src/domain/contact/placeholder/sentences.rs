@@ -26,7 +26,8 @@ type Says = u8;
 
 const DENIES: Says = 1;
 const DENIAL: &str = "nao no sem nenhum nenhuma nunca jamais recusou recusa sin ningun ninguno ninguna rehuso rechazo \
-    not never without none unable declined declines decline refused refuses refuse cannot dont didnt doesnt hasnt isnt wasnt nicht nichts kein keine keinen keiner keinerlei ohne non ne pas aucun \
+    not never without none unable declined declines decline refused refuses refuse cannot dont didnt doesnt hasnt isnt wasnt \
+    cant couldnt wont wouldnt havent hadnt arent werent nicht nichts kein keine keinen keiner keinerlei ohne non ne pas aucun \
     aucune sans nessun nessuna senza niet geen";
 
 /// To give, have, know or find something, and what is given.
@@ -40,23 +41,26 @@ const GIFT: &str = "informado informada informados informadas informou informa i
     cadastrado cadastrada registrado registrada consta constam sei sabe sabia lembro lembra lembrou possui possuo tem tenho \
     tinha ha existe aplica aplicavel quis quer quero deseja desejou confirmado confirmada confirmou indicado indicada indicou \
     obtido obtida recebido recebida capturado capturada extraido extraida conhecido conhecida divulgado divulgada \
-    determinado determinada informacao informacoes info infos dados dado valor resposta registro cadastro \
+    determinado determinada localizado localizada localizou detectado detectada detectou enviado enviada enviou soube \
+    recordo autorizou autoriza uso usa utilizo utiliza inf identificar localizar obter extrair encontrar \
+    informacao informacoes info infos dados dado valor resposta registro cadastro \
     proporcionado proporcionada proporciono proporciona proporcionar brindado brindada brindo brinda brindar facilitado \
     facilitada facilito facilita facilitar suministrado suministrada suministro entregado entrego disponible disponibles \
     especifico indico indica indicar contesto contesta contestado contestar respondio respondido responde dijo decir \
     decirlo dice dio quiso quiere quiero se sabemos conoce recuerdo recuerda tiene tengo hay corresponde registra asignado \
-    asignada encontro completado obtenido compartio compartir compartido informacion dato datos respuesta valores \
+    asignada encontro completado obtenido menciono dicho supo posee poseo cuenta cuento utilizado autorizo enviado \
+    enviada envio obtener encontrar compartio compartir compartido informacion dato datos respuesta valores \
     provided provide provides given give gave informed inform specified specify mentioned mention stated said say known know \
     knows available applicable found find shared share supplied supply collected collect disclosed disclose answered answer \
     response responded respond defined assigned recorded entered detected identified captured extracted obtained received \
     determined confirmed listed present exists exist has have had want wants wanted wish wishes asked requested remember \
-    remembers reveal revealed indicated information data value \
+    remembers reveal revealed indicated sure file information data value extract find get obtain use uses own owns \
     angegeben angabe angaben bekannt verfugbar vorhanden genannt mitgeteilt zutreffend erhalten gemacht bekommen hinterlegt \
     gefunden definiert beantwortet weiss habe hat haben sagen mochte gesagt festgelegt erfasst informationen daten \
-    renseigne renseignee communique communiquee precise precisee specifie specifiee fourni fournie mentionne mentionnee indique \
-    indiquee connu connue trouve trouvee defini definie repondu donne donnee donnees sais sait ai veut souhaite dire possede \
+    reponse reponses renseigne renseignee communique communiquee precise precisee specifie specifiee fourni fournie mentionne \
+    mentionnee indique indiquee connu connue trouve trouvee defini definie repondu donne donnee donnees sais sait ai veut souhaite dire possede \
     fornito fornita specificato specificata indicato disponibile disponibili comunicato comunicata menzionato menzionata noto \
-    nota trovato trovata definito definita risposto applicabile pervenuto pervenuta inserito inserita ha ho vuole voglio detto \
+    informazione informazioni nota trovato trovata definito definita risposto applicabile pervenuto pervenuta inserito inserita ha ho vuole voglio detto \
     dati opgegeven bekend beschikbaar ingevuld gevonden gegevens";
 
 /// That something is not there, in one word.
@@ -69,11 +73,13 @@ const LACK: &str = "desconhecido desconhecida indisponivel ausente vazio vazia p
 
 /// Before what remains to be done: `a confirmar`, `por definir`, `to be confirmed`, `da definire`.
 const PRECEDES: Says = 8;
-const BEFORE: &str = "a por para da zu to ainda falta precisa";
+const BEFORE: &str = "a por para da zu to ainda falta precisa sera seran serao wird werden";
 
 /// What remains to be done.
 const REMAINS: Says = 16;
-const TASK: &str = "confirmar confirmado confirmada definir definido informar preencher preenchido verificar combinar perguntar \
+const TASK: &str = "confirmar confirmado confirmada definir definido informar informado informada enviado enviada \
+    fornecido fornecida proporcionado proporcionada mitgeteilt nachgereicht bekanntgegeben geklart preencher preenchido \
+    verificar combinar perguntar \
     coletar determinar completar enviar fornecer validar decidir checar consultar solicitar atualizar cadastrar \
     asignar convenir llenar rellenar preguntar actualizar indicar \
     confirmed determined provided advised defined announced decided assigned completed filled supplied added verified updated \
@@ -85,12 +91,18 @@ const TASK: &str = "confirmar confirmado confirmada definir definido informar pr
 const FOLLOWS: Says = 32;
 const LATER: &str = "depois despues luego later soon follow follows spater folgt nachgereicht dopo";
 
+/// What somebody promises to do later.
+const PROMISES: Says = 128;
+const PROMISE: &str = "mando manda passo passa paso enviarei mandarei passarei informarei falo digo avisarei enviare mandare \
+    informare \
+    pasare dare send tell";
+
 /// Goes with all of these.
 const JOINS: Says = 64;
 const JOINT: &str = "o a os as um uma de da do das dos na no nas nos em por pelo pela pelos para com e ou que me lhe isso este \
-    esta esse essa ao ate ainda agora momento nesse neste mais ser sera \
-    el la los las un una del al en con y lo le su aun todavia ahora hasta durante \
-    the an by in on of for to from at with his her their was were is are be been it this that yet so far any or and did does \
+    esta esse essa ao ate ainda agora momento nesse neste mais ser sera foi foram sido seria vai vou ira te possivel fora \
+    el la los las un una del al en con y lo le su aun todavia ahora hasta durante fue fueron ha han sido sera pudo posible \
+    the an by in on of for to from at with his her their was were is are be been it this that yet so far any or and did does s one \
     do ca wo could would will s during time now moment still currently i we they he she rather prefer prefers preferred prefere \
     preferiu prefiro prefiero prefiere prefirio \
     der die das vom von des dem den im bisher noch wurde wird ist zur zum ich es er sie und \
@@ -99,7 +111,8 @@ const JOINT: &str = "o a os as um uma de da do das dos na no nas nos em por pelo
     cliente clientes usuario usuaria utilizador lead contato contacto pessoa persona visitante user customer client contact \
     person caller visitor prospect kunde kunden nutzer benutzer utilisateur utente \
     valor campo campos field conversa conversacao conversacion conversation chat gesprach mensagem mensaje message formulario \
-    form texto text confirmacao confirmacion confirmation input assistente atendimento ligacao llamada call";
+    form texto text confirmacao confirmacion confirmation input assistente atendimento ligacao llamada call verification \
+    validacao validacion envio";
 
 /// Known words that are not in the lists: the names of the fields.
 static LABELS: LazyLock<WordSet<&'static str>> = LazyLock::new(|| {
@@ -118,6 +131,7 @@ static WORDS: LazyLock<WordMap<&'static str, Says>> = LazyLock::new(|| {
         (PRECEDES, BEFORE),
         (REMAINS, TASK),
         (FOLLOWS, LATER),
+        (PROMISES, PROMISE),
         (JOINS, JOINT),
     ];
     let mut words = WordMap::default();
@@ -129,9 +143,25 @@ static WORDS: LazyLock<WordMap<&'static str, Says>> = LazyLock::new(|| {
     words
 });
 
+/// The words of [`DENIAL`] before `n't`: `didn't provide`.
+const CONTRACTED: [&str; 14] = [
+    "didn", "doesn", "don", "hasn", "haven", "hadn", "isn", "aren", "wasn", "weren", "couldn", "wouldn",
+    "can", "won",
+];
+
 /// The words with which such a sentence can begin, besides the names of the fields.
 pub(super) fn starts() -> impl Iterator<Item = &'static str> {
-    WORDS.keys().copied()
+    WORDS.keys().copied().chain(CONTRACTED)
+}
+
+/// Whether a word in lower case is in the name of a field.
+pub(super) fn is_label(word: &str) -> bool {
+    LABELS.contains(word)
+}
+
+/// Whether the first of these words is short for a denial: Brazil's `ñ tem`, `n/ tem`, `s/ email`. `N. Ha` is a name.
+fn is_short_denial(folded: &str, word: &str) -> bool {
+    word == "n" && !folded.starts_with("n.") || word == "s" && folded.starts_with("s/")
 }
 
 /// Whether a folded text is such a sentence. `is_titled` says that its words are written like those of a name, in a field of
@@ -157,13 +187,14 @@ pub(super) fn says_nothing(field: Field, folded: &str, is_titled: bool) -> bool 
             longest_gift = longest_gift.max(word.len());
         }
         match count {
+            0 if is_short_denial(folded, word) => first = says | DENIES,
             0 => first = says,
             1 => second = says,
             _ => {}
         }
         // It matters only after a denial.
         has_own_label |= first & DENIES != 0 && is_label && is_in(field.labels(), word);
-        all |= says;
+        all |= says | first;
         count += 1;
     }
     if !(2..=MAX_WORDS).contains(&count) {
@@ -175,7 +206,7 @@ pub(super) fn says_nothing(field: Field, folded: &str, is_titled: bool) -> bool 
     let is_without = first & DENIES != 0 && has_own_label && !is_titled && !is_of_an_address(field);
     let is_after = second & REMAINS != 0 || second & JOINS != 0 && has(REMAINS);
     let is_task = first & PRECEDES != 0 && is_after;
-    let is_later = has(FOLLOWS) && has(GIVES | REMAINS | PRECEDES);
+    let is_later = has(FOLLOWS) && has(GIVES | REMAINS | PRECEDES | PROMISES);
     is_denied || is_without || !has_label && (has(LACKS) || is_task || is_later)
 }
 
@@ -201,7 +232,7 @@ mod tests {
 
     #[test]
     fn lists_are_folded() {
-        for list in [DENIAL, GIFT, LACK, BEFORE, TASK, LATER, JOINT] {
+        for list in [DENIAL, GIFT, LACK, BEFORE, TASK, LATER, PROMISE, JOINT] {
             for word in list.split_whitespace() {
                 assert_eq!(crate::domain::value::text::folded(word), word);
             }

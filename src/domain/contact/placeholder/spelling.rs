@@ -2,10 +2,13 @@
 
 use crate::domain::value::text::folded;
 
-/// A capital followed by lower case, "Nada".
+/// A capital followed by lower case, "Nada", also with a hyphen: "Ha-na", "Jean-Luc".
 fn is_written_as_a_name(text: &str) -> bool {
-    let mut letters = text.chars();
-    letters.next().is_some_and(char::is_uppercase) && letters.all(char::is_lowercase)
+    text.starts_with(char::is_uppercase)
+        && text.split('-').all(|part| {
+            let mut letters = part.chars();
+            letters.next().is_some_and(char::is_alphabetic) && letters.all(char::is_lowercase)
+        })
 }
 
 /// Capitals with full stops, "N.D.".
@@ -56,6 +59,8 @@ fn spell(spelled: &mut String, c: char) {
             spelled.truncate(spelled.trim_end().len());
             spelled.push('/');
         }
+        // What models and word processors write: `didn’t`.
+        '’' | '‘' | '´' | '`' => spelled.push('\''),
         _ => spelled.push(c),
     }
 }

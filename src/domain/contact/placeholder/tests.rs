@@ -4,6 +4,7 @@ mod beside;
 mod digits;
 mod families;
 mod forms;
+mod passive;
 mod sentences;
 
 use std::sync::LazyLock;
@@ -183,6 +184,22 @@ const REAL: &[(Field, &str, &str)] = &[
     (Field::State, "N.I.", "Northern Ireland"),
     (Field::Name, "N.I.", "initials"),
     (Field::Name, "Blank", "a surname"),
+    (Field::Name, "Skip", "a given name"),
+    (Field::Company, "Later", "a company"),
+    (Field::Company, "False", "capitalized, and alone"),
+    (Field::Name, "No Ha-na", "a name in Korea"),
+    (Field::Name, "No Ha-Na", "a name in Korea"),
+    (Field::Name, "N. Ha", "a name in Korea"),
+    (Field::Name, "미정", "a given name in Korea"),
+    (Field::State, "Sin.", "INEGI: Sinaloa"),
+    (Field::Complement, "0", "an apartment"),
+    (Field::Company, "Sin City", "a name with a form's word"),
+    (Field::City, "Sin City", "a name with a form's word"),
+    (Field::Company, "Nada Company", "a word that may be a name"),
+    (Field::Email, "maria@maria.com.br", "somebody's own domain"),
+    (Field::Email, "jane.miller@company.ch", "a whole name"),
+    (Field::Email, "maria.lopez@empresa.es", "a whole name"),
+    (Field::Email, "max@company.de", "a given name"),
     (Field::Company, "Keine", "a word that may be a name"),
     (Field::City, "Aucun", "a commune of Hautes-Pyrénées"),
     (Field::Name, "Nessuno", "a surname"),
@@ -227,7 +244,7 @@ const REAL: &[(Field, &str, &str)] = &[
     (Field::Number, "0", "a number"),
     (Field::Number, "1111", "a number"),
     (Field::Identity, "000.000.001-91", "Receita Federal"),
-    (Field::Identity, "0", "too few zeros"),
+    (Field::Identity, "00", "too few zeros"),
     (Field::Identity, "111.111.111-11", "a document, with wrong check digits"),
     (Field::ZipCode, "01000-000", "not zeros alone"),
     (Field::Phone, "+5585999990001", "a number"),
@@ -235,7 +252,7 @@ const REAL: &[(Field, &str, &str)] = &[
     (Field::Phone, "(11) 3333-3333", "a company's number"),
     (Field::Phone, "WhatsApp： ８５９９９９９０００１", "full-width digits after a label"),
     (Field::Phone, "call me", "no number, but no placeholder"),
-    (Field::Email, "noreply@analytical.example", "a mailbox"),
+    (Field::Email, "reply@analytical.example", "a mailbox"),
     (Field::Email, "unknown@analytical.example", "a mailbox"),
     (Field::Email, "<ada@analytical.example>", "RFC 5322, 3.4: angle-addr"),
 ];

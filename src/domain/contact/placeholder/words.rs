@@ -1,9 +1,8 @@
 //! Words and phrases that say "no value", in any case, accents and punctuation.
 
-use strum::VariantArray as _;
-
 use super::{
-    sentences,
+    asked::{self, asks, bit, labels},
+    examples, sentences,
     spelling::{bare, is_initials, is_titled, spelled},
 };
 use crate::domain::{
@@ -18,7 +17,7 @@ use crate::domain::{
 /// Placeholders that are also names, folded: the default list `unless_a_name`.
 ///
 /// Not taken from the settings: contacts are rebuilt from events of years ago, and what won then must win again.
-pub(super) const DOUBTFUL: [&str; 32] = [
+pub(super) const DOUBTFUL: [&str; 38] = [
     "null",
     "none",
     "nil",
@@ -51,6 +50,12 @@ pub(super) const DOUBTFUL: [&str; 32] = [
     "jane doe",
     "max mustermann",
     "erika mustermann",
+    "false",
+    "geen",
+    "later",
+    "private",
+    "skip",
+    "error",
 ];
 /// In bytes, with accents.
 const LONGEST_DOUBTFUL: usize = 16;
@@ -95,9 +100,9 @@ const DENIALS: [&str; 20] = [
 ];
 
 /// Typed into a form to get past it. Twice, it is not an address: `asd@asd.com`.
-const TYPED: [&str; 16] = [
+const TYPED: [&str; 24] = [
     "a", "aa", "aaa", "abc", "asd", "asdf", "qwe", "qwerty", "x", "xx", "123", "1234", "dummy", "fake",
-    "temp", "foo",
+    "temp", "foo", "admin", "invalid", "noreply", "xyz", "none", "null", "lead", "teste",
 ];
 
 /// Placeholders at the end of others, "not provided yet"; alone and capitalized they are names.
@@ -164,7 +169,7 @@ impl Words {
         let denials = DENIALS.iter().copied();
         let all = phrases.keys().chain(labels.keys()).map(|phrase| &**phrase).chain(denials);
         let mut starts: WordSet<Box<str>> = all.map(|phrase| first_word(phrase).into()).collect();
-        starts.extend(sentences::starts().map(Box::from));
+        starts.extend(sentences::starts().chain(asked::starts()).map(Box::from));
         let longest = phrases.keys().chain(labels.keys()).map(|phrase| phrase.len()).max().unwrap_or(0);
         Self { phrases, joined, labels, starts, longest }
     }
@@ -192,7 +197,12 @@ impl Words {
             let is_template = text.starts_with(['{', '<', '[', '_', '«']);
             return self.is_doubled(field, spelled) || !is_template && self.is_joined(spelled);
         }
-        let is_named = || field.is_proper_name() && (text == bare && is_titled(text) || is_initials(text));
+        // Sinaloa is abbreviated to "Sin." (INEGI).
+        let is_abbreviated = || field == Field::State && text == "Sin.";
+        let is_named = || {
+            field.is_proper_name()
+                && (text == bare && is_titled(text) || is_initials(text) || is_abbreviated())
+        };
         match self.phrases.get(&**spelled) {
             Some(Reach::Anywhere) => !(TAILS.contains(&&**spelled) && is_named()),
             // Namibia's code is what everybody else writes for "not available".
@@ -202,18 +212,18 @@ impl Words {
             // Nobody writes a name in brackets, or with a full stop, except for initials.
             Some(Reach::UnlessAName) => !is_named(),
             Some(Reach::KeysOnly) if !field.is_free_text() => true,
-            // "Sin City" is a name, "sin city" is not.
             Some(Reach::KeysOnly) | None => {
                 let is_titled = field.is_proper_name() && is_titled(bare);
-                self.are_phrases(field, spelled, !is_titled)
+                self.are_phrases(field, spelled, is_titled)
                     || sentences::says_nothing(field, spelled, is_titled)
             }
         }
     }
 
-    /// Whether the text is only the field's own name, as of a form: "Cargo".
+    /// Whether the text only asks for the value, as a form does: "Cargo", "Digite seu nome".
     pub(super) fn name(&self, field: Field, candidate: &Candidate<'_>) -> bool {
-        candidate.bare.len() <= self.longest && self.is_label(field, &candidate.spelled)
+        candidate.bare.len() <= self.longest
+            && asks(field, candidate.text, &candidate.spelled, |name| self.is_label(field, name))
     }
 
     /// Whether both parts of an address are placeholders, `null@undefined.com`, or one together, `nao@tem.com`.
@@ -233,7 +243,8 @@ impl Words {
         let is_phrase = || {
             self.starts.contains(first_word(local)) && self.phrases.contains_key(&*format!("{local} {site}"))
         };
-        is_word(site) && is_word(local) || local == site && TYPED.contains(&site) || is_phrase()
+        let is_typed = || TYPED.contains(&site) || examples::is_mailbox(site) || is_one_character(site);
+        is_word(site) && is_word(local) || local == site && is_typed() || is_phrase()
     }
 
     /// Whether the text is a phrase of several words without its spaces.
@@ -271,15 +282,21 @@ impl Words {
 
     /// Whether the text is phrases one after the other: "null null", "n/a n/a". The field's own name may be among them
     /// where one certainly says that there is nothing: "sem cargo", "cargo não informado".
-    fn are_phrases(&self, field: Field, spelled: &str, may_have_label: bool) -> bool {
+    fn are_phrases(&self, field: Field, spelled: &str, is_titled: bool) -> bool {
+        // "Sin City" is a name, "sin city" is not; "Unknown City" and "Keine Firma" say so in any case.
+        let is_denial = |word: &str| {
+            let is_name = ["sem", "sin", "no", "nao", "sans"].contains(&word);
+            DENIALS.contains(&word) && !(is_titled && is_name)
+        };
         let mut rest = spelled;
         let (mut has_phrase, mut has_label, mut has_certain, mut denied) = (false, false, false, false);
         while !rest.is_empty() {
             let length = if let Some(length) = self.phrase_at_start(field, rest) {
                 let phrase = rest.get(..length).unwrap_or_default();
                 has_phrase = true;
-                has_certain |= self.phrases.get(phrase) == Some(&Reach::Anywhere);
-                denied = DENIALS.contains(&phrase);
+                let is_tail = is_titled && TAILS.contains(&phrase);
+                has_certain |= !is_tail && self.phrases.get(phrase) == Some(&Reach::Anywhere);
+                denied = is_denial(phrase);
                 length
             } else if let Some(length) = longest_at_start(rest, |name| self.is_label_in_phrase(field, name)) {
                 has_label = true;
@@ -288,7 +305,7 @@ impl Words {
                 length
             } else {
                 let word = first_word(rest);
-                denied = DENIALS.contains(&word);
+                denied = is_denial(word);
                 let is_between = rest.len() < spelled.len() && CONNECTIVES.contains(&word) && {
                     let after = rest.get(word.len()..).unwrap_or_default().trim_start_matches(is_separator);
                     self.phrase_at_start(field, after).is_some()
@@ -300,7 +317,7 @@ impl Words {
             };
             rest = rest.get(length..).unwrap_or_default().trim_start_matches(is_separator);
         }
-        if has_label { has_certain && may_have_label } else { has_phrase }
+        if has_label { has_certain } else { has_phrase }
     }
 
     /// The length of the longest phrase that the text begins with.
@@ -335,27 +352,13 @@ impl Words {
     }
 }
 
+/// `a`, `1`, `aaaa`.
+fn is_one_character(text: &str) -> bool {
+    text.bytes().zip(text.bytes().skip(1)).all(|(one, next)| one == next)
+}
+
 fn is_twice(text: &str) -> bool {
     text.split_at_checked(text.len() / 2).is_some_and(|(one, other)| one == other)
-}
-
-const fn bit(field: Field) -> u32 {
-    1 << field as u32
-}
-
-/// The names of all fields, folded.
-fn labels() -> WordMap<Box<str>, u32> {
-    let mut labels: WordMap<Box<str>, u32> = WordMap::default();
-    let more = [(Field::Identity, label::DOCUMENTS), (Field::Street, label::STREET_KINDS)];
-    let lists =
-        Field::VARIANTS.iter().flat_map(|field| field.labels().iter().map(move |list| (*field, *list)));
-    for (field, list) in lists.chain(more) {
-        // A district may be called "Colônia", and a town "Villé".
-        for name in list.split('|').filter(|name| !["colonia", "ville"].contains(name)) {
-            *labels.entry(name.into()).or_default() |= bit(field);
-        }
-    }
-    labels
 }
 
 /// The length of the longest run of words at the start for which this holds.

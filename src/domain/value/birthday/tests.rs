@@ -13,6 +13,19 @@ fn parsed(text: &str, region: &str) -> Option<String> {
 }
 
 #[test]
+fn first_days_of_months_are_read() {
+    for (text, source) in [
+        ("1° de maio de 1990", "Portuguese: the sign of degrees"),
+        ("1º de maio de 1990", "Portuguese"),
+        ("1º/05/1990", "Portuguese, in digits"),
+        ("primeiro de maio de 1990", "Portuguese, in words"),
+        ("primero de mayo de 1990", "Spanish, in words"),
+    ] {
+        assert_eq!(parsed(text, "BR").as_deref(), Some("1990-05-01"), "{text} ({source})");
+    }
+}
+
+#[test]
 fn unambiguous_dates_are_read() {
     for (text, region, source) in [
         ("1990-05-20", "BR", "ISO 8601; the platform's reference page"),
@@ -25,6 +38,14 @@ fn unambiguous_dates_are_read() {
         ("1990. 5. 20.", "KR", "CLDR ko: year first"),
         ("1990.05.20.", "HU", "CLDR hu: year first"),
         ("20/05/1990", "BR", "CLDR pt"),
+        (
+            "20MAY1990",
+            "BR",
+            "https://www.icao.int/publications/pages/publication.aspx?docnum=9303: passports",
+        ),
+        ("20/05/1990 - 35 anos", "BR", "Portuguese: with the age"),
+        ("20/05/1990 (35 anos)", "BR", "Portuguese: with the age"),
+        ("*20.05.1990", "DE", "German: born"),
         ("20-05-1990", "BR", "CLDR pt"),
         ("20.05.1990", "DE", "CLDR de"),
         ("20 05 1990", "BR", "as above: blanks"),

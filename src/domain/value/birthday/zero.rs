@@ -25,6 +25,11 @@ const DATES: [(i32, i32, i32); 7] = [
     (9999, 12, 31),
 ];
 
+/// Dates that are in no calendar, from `MySQL` and spreadsheets, with or without a time.
+const NO_DATES: [&str; 2] = ["0000-00-00", "00/00/0000"];
+/// .NET's and Go's zero in seconds and milliseconds since 1970.
+const SECONDS: [&str; 2] = ["-62135596800", "-62135596800000"];
+
 const MINUTES_OF_A_DAY: i32 = 24 * 60;
 
 /// Whether the text is a zero date in any notation, or a bare zero. Unix's counts only with a time and its zone: somebody
@@ -34,8 +39,11 @@ pub(in crate::domain) fn is_zero(text: &str) -> bool {
         return false;
     }
     let text = with_hyphens(plain(text));
-    if *text == *"0" || *text == *"0.0" {
+    if *text == *"0" || *text == *"0.0" || SECONDS.contains(&&*text) {
         return true;
+    }
+    if let Some(time) = NO_DATES.iter().find_map(|date| text.strip_prefix(date)) {
+        return !time.starts_with(|c: char| c.is_ascii_digit());
     }
     if !text.as_bytes().windows(4).any(is_year) {
         return false;
@@ -90,6 +98,11 @@ mod tests {
     fn zero_dates_of_programs_are_found_in_every_notation() {
         for (text, source) in [
             ("0", "Excel: an empty cell as a number"),
+            ("0000-00-00 00:00", "MySQL: without seconds"),
+            ("0000-00-00T00:00:00Z", "MySQL: as a driver writes it"),
+            ("00/00/0000 00:00:00", "MySQL: as a form writes it"),
+            ("-62135596800", ".NET: the zero in seconds"),
+            ("-62135596800000", ".NET: the zero in milliseconds"),
             ("0.0", "as above: as a float"),
             ("0001-01-01", "Go's and .NET's zero"),
             ("1/1/0001 12:00:00 AM", ".NET in English"),

@@ -15,6 +15,17 @@ use crate::domain::value::hyphens::with_hyphens_of_hosts;
 
 const CATEGORY: PropertyOf<'static, Category> = CodePointMapData::new();
 
+/// The domain before what a link adds, `?subject=…`, and without spaces before its dots.
+pub(super) fn tidied(domain: &str) -> Cow<'_, str> {
+    let before = domain.split_once('?').filter(|(_, query)| query.contains('='));
+    let domain = before.map_or(domain, |(domain, _)| domain);
+    if domain.contains(" .") {
+        Cow::Owned(domain.replace(" . ", ".").replace(" .", "."))
+    } else {
+        Cow::Borrowed(domain)
+    }
+}
+
 /// The domain in ASCII and lower case. `None` if it is not one.
 pub(super) fn to_ascii(domain: &str) -> Option<Cow<'_, str>> {
     if domain.is_ascii() {

@@ -23,6 +23,26 @@ fn spellings_of_a_number_have_one_canonical_form() {
 }
 
 #[test]
+fn parts_and_next_lines_are_one_number() {
+    let region = Region::new("BR").unwrap();
+    for (text, expected, source) in [
+        ("+55, 85, 98812-4471", Some(("+5585988124471", false)), "CSV: three columns"),
+        ("+55;85;98812-4471", Some(("+5585988124471", false)), "CSV: three columns"),
+        ("85; 98812-4471", Some(("+5585988124471", false)), "CSV: two columns"),
+        ("(85) 3344-5567/5568", Some(("+558533445567", true)), "letterheads: consecutive lines"),
+        ("(11) 3333-4444 / 4445", Some(("+551133334444", true)), "letterheads: consecutive lines"),
+        ("(85) 3344-5567/68", Some(("+558533445567", true)), "letterheads: the last two digits"),
+        ("11 3333-4444 a 4446", Some(("+551133334444", true)), "letterheads: from one to another"),
+        ("(85) 3344-5567/12", None, "letterheads: it may be an extension"),
+        ("(85) 3344-5567/4000", None, "letterheads: it may be an extension"),
+    ] {
+        let read = Phone::parse_one_of(text, region);
+        let read = read.as_ref().map(|(phone, is_one_of_two)| (phone.as_str(), *is_one_of_two));
+        assert_eq!(read, expected, "{text} ({source})");
+    }
+}
+
+#[test]
 fn national_and_renumbered_numbers_are_read_by_region() {
     for (text, region, expected, source) in [
         ("020 7946 0018", "GB", "+442079460018", "Ofcom's numbers for drama"),

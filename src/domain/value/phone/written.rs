@@ -13,7 +13,7 @@ use crate::domain::value::{
 const SCHEMES: [&str; 10] =
     ["tel:", "callto:", "sms:", "smsto:", "mms:", "whatsapp:", "facetime:", "wa:", "phone:", "fone:"];
 /// Links to a chat with the number in the path.
-const PATHS: [&str; 3] = ["wa.me/", "api.whatsapp.com/phone/", "t.me/+"];
+const PATHS: [&str; 5] = ["wa.me/", "api.whatsapp.com/phone/", "t.me/+", "t.me/", "signal.me/#p/"];
 /// Links to a chat with the number in the query, as `phone=`.
 const QUERIES: [&str; 3] = ["api.whatsapp.com/send", "web.whatsapp.com/send", "whatsapp.com/send"];
 /// Chat apps append these to a person's number. Groups end in `@g.us`, and ids before `@lid` are not phone
@@ -46,6 +46,9 @@ const MAX_PARTS: usize = 3;
 /// In digits: a shorter part may be an extension, or the last digits of another line of a company.
 const MIN_DIGITS: usize = 7;
 
+/// Of a company that has them in a row.
+const MAX_LINES: u16 = 9;
+
 /// A number with its separators stripped.
 pub(super) struct Written {
     /// ASCII digits, at least one.
@@ -58,9 +61,10 @@ pub(super) struct Written {
 
 /// `None` unless exactly one number remains.
 pub(super) fn read(text: &str) -> Option<Written> {
-    let mut text = text;
+    // A scheme with an authority, `tel://`, whose name was taken for a label.
+    let mut text = text.trim_start_matches('/');
     while let Some(rest) = SCHEMES.iter().find_map(|scheme| after_prefix(text, scheme)) {
-        text = rest.trim_start();
+        text = rest.trim_start().trim_start_matches('/');
     }
     let text = without_query(text).unwrap_or(text);
     if let Some(number) = in_context(text) {
@@ -171,6 +175,33 @@ pub(super) fn parts(text: &str) -> Option<Vec<&str>> {
     (2..=MAX_PARTS).contains(&parts.len()).then_some(parts)
 }
 
+/// The first of a company's consecutive lines, of which only the last digits of the next one are written: `3344-5567/5568`,
+/// `3344-5567/68`. Other digits may be an extension.
+pub(super) fn before_next_line(text: &str) -> Option<&str> {
+    let (first, next) = ["/", " a ", " e "].iter().find_map(|between| text.rsplit_once(between))?;
+    let (first, next) = (first.trim_end(), next.trim());
+    let is_digits = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
+    let last = first.get(first.len().checked_sub(next.len())?..)?;
+    if !(2..=4).contains(&next.len()) || !is_digits(next) || !is_digits(last) {
+        return None;
+    }
+    let steps = next.parse::<u16>().ok()?.checked_sub(last.parse().ok()?)?;
+    (1..=MAX_LINES).contains(&steps).then_some(first)
+}
+
+/// One number whose parts are separated like two: `+55, 85, 98812-4471`, `85;98812-4471`.
+pub(super) fn joined_parts(text: &str) -> Option<String> {
+    if !text.contains([',', ';']) {
+        return None;
+    }
+    let parts: Vec<&str> = text.split([',', ';']).map(str::trim).filter(|part| !part.is_empty()).collect();
+    let digits = |part: &str| part.bytes().filter(u8::is_ascii_digit).count();
+    let (number, codes) = parts.split_last()?;
+    let are_codes = codes.iter().all(|code| (1..=3).contains(&digits(code)) && code.len() <= 5);
+    let is_whole = (8..=9).contains(&digits(number)) && !text.contains(char::is_alphabetic);
+    ((1..=2).contains(&codes.len()) && are_codes && is_whole).then(|| parts.join(" "))
+}
+
 /// Whether somebody lost the last digit of a Brazilian mobile number: `85 98812-447`. Without its groups it would be a number
 /// from before the ninth digit, which is somebody else's.
 pub(super) fn lacks_a_digit(text: &str) -> bool {
@@ -209,13 +240,16 @@ pub(super) fn is_like_a_number(text: &str) -> bool {
 
 /// Extracts the number from a link to a chat.
 fn linked(text: &str) -> Option<&str> {
-    let text = ["https://", "http://", "whatsapp://", "//"]
+    let text = ["https://", "http://", "whatsapp://", "viber://", "//"]
         .iter()
         .find_map(|scheme| after_prefix(text, scheme))
         .unwrap_or(text);
     let text = after_prefix(text, "www.").unwrap_or(text);
     if let Some(path) = PATHS.iter().find_map(|host| after_prefix(text, host)) {
         return path.split(['?', '#', '/']).next();
+    }
+    if let Some(query) = after_prefix(text, "chat?") {
+        return query.split(['&', '#']).find_map(|pair| after_prefix(pair, "number="));
     }
     let query =
         QUERIES.iter().find_map(|host| after_prefix(text, host)).or_else(|| after_prefix(text, "send"))?;

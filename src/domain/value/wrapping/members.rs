@@ -1,8 +1,28 @@
 //! Lists and objects that a program has printed: `['Ana', None]`, `{"name":"Ana","email":null}`, `Lead(name='Ana')`. All of
 //! the text must be one and be understood; otherwise it stays whole.
 
+use std::borrow::Cow;
+
 use super::quotes;
-use crate::domain::value::label;
+use crate::domain::value::{label, text::folded};
+
+/// What a program calls the only thing that it returns.
+const ONLY: [&str; 5] = ["value", "output", "text", "result", "raw"];
+/// The names of the two parts of a name, and of a phone number, that an object may have apart, in their order.
+const PARTS: [(&str, &str, &str); 3] = [
+    (
+        label::NAME,
+        "first name|given name|primeiro nome|nome|nombre|nombres|vorname|prenom|name",
+        "last name|family name|surname|sobrenome|\
+        apellido|apellidos|nachname|nom|cognome",
+    ),
+    (
+        label::PHONE,
+        "ddd|area code|codigo de area",
+        "numero|number|telefone|telefono|phone|celular|phone number",
+    ),
+    (label::PHONE, "country code|ddi", "numero|number|telefone|telefono|phone|celular|phone number"),
+];
 
 /// What languages print for nothing.
 const NOTHING: [&str; 10] =
@@ -39,24 +59,78 @@ pub(in crate::domain) fn printed_items(text: &str) -> Option<Vec<&str>> {
     (has_quotes && items.len() > 1).then_some(items)
 }
 
-/// The value of the one member of a printed object that has one of these names, lists of `label`. Empty if it is nothing.
-pub(super) fn member<'a>(names: &[&str], text: &'a str) -> Option<&'a str> {
+/// The value of the one member of a printed object that has one of these names, lists of `label`, or of its only member, or
+/// of two members that are parts of a value. Empty if it is nothing.
+pub(super) fn member<'a>(names: &[&str], text: &'a str) -> Option<Cow<'a, str>> {
     let mut rest = body(text)?;
-    let mut found = None;
+    let mut members = Vec::new();
     loop {
         let (name, after) = member_name(rest)?;
         let (value, after) = literal(after)?;
-        // Two of them are two values.
-        if label::is_name(names, name) && found.replace(value).is_some() {
-            return None;
-        }
+        members.push((name, value));
         match after.strip_prefix(',').map(str::trim_start) {
-            Some("") => return found,
+            None if !after.is_empty() => return None,
+            None | Some("") => break,
             Some(after) => rest = after,
-            None if after.is_empty() => return found,
-            None => return None,
         }
     }
+    let mut found = members.iter().filter(|(name, _)| is_named(names, name));
+    match (found.next(), found.next()) {
+        (Some((_, value)), None) => Some(Cow::Borrowed(value)),
+        (Some(_), Some(_)) => of_parts(names, &members).map(Cow::Owned),
+        (None, _) => match members.as_slice() {
+            [(name, value)] if ONLY.contains(name) && !text.starts_with(['"', '\'']) => {
+                Some(Cow::Borrowed(value))
+            }
+            _ => None,
+        },
+    }
+}
+
+/// The name in words: `fullName` is `full name`.
+fn in_words(name: &str) -> Cow<'_, str> {
+    let is_joined = name.bytes().zip(name.bytes().skip(1));
+    if !is_joined.clone().any(|(one, next)| one.is_ascii_lowercase() && next.is_ascii_uppercase()) {
+        return Cow::Borrowed(name);
+    }
+    let mut words = String::with_capacity(name.len() + 4);
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && words.ends_with(|before: char| before.is_lowercase()) {
+            words.push(' ');
+        }
+        words.push(c);
+    }
+    Cow::Owned(words)
+}
+
+fn is_named(names: &[&str], name: &str) -> bool {
+    let is_part = |names: &[&str]| {
+        let name = folded(&in_words(name)).replace('_', " ");
+        PARTS.iter().any(|(list, first, _)| names.contains(list) && first.split('|').any(|part| part == name))
+    };
+    label::is_name(names, &in_words(name)) || is_part(names)
+}
+
+/// Two parts of a value, joined: `{"firstName":"Ana","lastName":"Souza"}`. `None` if they are two values.
+fn of_parts(names: &[&str], members: &[(&str, &str)]) -> Option<String> {
+    PARTS.iter().filter(|(list, ..)| names.contains(list)).find_map(|(_, first, second)| {
+        let part = |list: &str| {
+            let is_part = |name: &str| {
+                let name = folded(&in_words(name)).replace('_', " ");
+                list.split('|').any(|part| part == name)
+            };
+            let mut found = members.iter().filter(|(name, _)| is_part(name));
+            found.next().map(|(_, value)| *value).filter(|_| found.next().is_none())
+        };
+        let (one, other) = (part(first)?, part(second)?);
+        let count = members.iter().filter(|(name, _)| is_named(names, name)).count();
+        // A third one may be the whole value.
+        (count == 2).then(|| match () {
+            () if one.ends_with(other) => one.to_owned(),
+            () if one.is_empty() => other.to_owned(),
+            () => format!("{one} {other}"),
+        })
+    })
 }
 
 /// Whether what follows a name in an object or a line of one is all of a value, not the rest of the object.
@@ -184,7 +258,7 @@ mod tests {
             ("Lead(name=None)", "", "as above: nothing"),
             ("Lead{name='Ana Souza', age=30}", "Ana Souza", "Java: a class that prints its members"),
         ] {
-            assert_eq!(member(&[label::NAME], text), Some(expected), "{text} ({source})");
+            assert_eq!(member(&[label::NAME], text).as_deref(), Some(expected), "{text} ({source})");
         }
         for text in [
             "{\"email\":\"x\"}",
@@ -205,6 +279,33 @@ mod tests {
         ] {
             assert_eq!(member(&[label::NAME], text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn members_in_camel_case_and_parts_are_found() {
+        for (text, expected, source) in [
+            ("{\"fullName\":\"Ana Souza\"}", "Ana Souza", "JavaScript: camel case"),
+            ("{\"firstName\":\"Ana\",\"lastName\":\"Souza\"}", "Ana Souza", "JavaScript: two parts"),
+            (
+                "{\"last_name\":\"Souza\",\"first_name\":\"Ana\"}",
+                "Ana Souza",
+                "Python: two parts in any order",
+            ),
+            ("{\"firstName\":\"Ana\",\"lastName\":null}", "Ana", "JavaScript: one part"),
+            (
+                "{\"nome\":\"Ana Souza\",\"sobrenome\":\"Souza\"}",
+                "Ana Souza",
+                "as above: the second in the first",
+            ),
+            ("{\"output\":\"Ana Souza\"}", "Ana Souza", "n8n: what an agent returns"),
+            ("{\"value\":\"Ana\"}", "Ana", "n8n: the only member"),
+        ] {
+            assert_eq!(member(&[label::NAME], text).as_deref(), Some(expected), "{text} ({source})");
+        }
+        let text = r#"{"ddd":"85","numero":"988124471"}"#;
+        assert_eq!(member(&[label::PHONE], text).as_deref(), Some("85 988124471"));
+        let text = r#"{"emailAddress":"ana@firma.io"}"#;
+        assert_eq!(member(&[label::EMAIL], text).as_deref(), Some("ana@firma.io"));
     }
 
     #[test]

@@ -38,8 +38,17 @@ const BRACKETS: [char; 6] = ['(', ')', '[', ']', '{', '}'];
 
 /// The address with its signs.
 pub(super) fn address(text: &str) -> Option<String> {
-    if text.len() > MAX_TEXT || text.contains('@') || !text.contains(' ') && !text.contains(BRACKETS) {
+    if text.len() > MAX_TEXT || !text.contains(' ') && !text.contains(BRACKETS) {
         return None;
+    }
+    // Dictation writes the sign, but not the dots: `ana@x ponto com`.
+    if text.contains('@') {
+        let has_word = || text.split(' ').any(|word| sign(&folded(word)).is_some_and(|sign| sign != '@'));
+        return (text.matches('@').count() == 1 && has_word())
+            .then(|| address(&text.replace('@', " arroba ")))?;
+    }
+    if let Some(shorter) = ["guion bajo", "guión bajo"].iter().find(|words| text.contains(**words)) {
+        return address(&text.replace(shorter, "underscore"));
     }
     let mut address = String::with_capacity(text.len());
     let (mut is_after_word, mut at, mut has_dot) = (false, None, false);
@@ -164,7 +173,8 @@ mod tests {
             "ana arroba x",
             "ana ponto souza",
             "joão arroba x ponto com",
-            "ana@x ponto com",
+            "ana@x.com ponto",
+            "ana@x.com, ponto de encontro",
             "ana",
             "(at)",
             "",

@@ -27,6 +27,15 @@ const AROUND_A_NAME: &[(&str, &str)] = &[
     ("<<name>>", "Word: mail merge"),
     ("[[name]]", "https://docs.modx.com/current/en/building-sites/tag-syntax: MODX"),
     ("%name%", "Windows: a variable of the command line"),
+    ("@{name}", "Power Automate"),
+    ("%{name}", "Ruby, Logstash"),
+    ("%(name)s", "Python"),
+    ("*|name|*", "Mailchimp"),
+    ("$(name)", "shells"),
+    ("<name>", "http://docopt.org: an argument"),
+    ("[name]", "forms"),
+    ("#name#", "https://cfdocs.org: ColdFusion's variables"),
+    (":name", "SQL"),
 ];
 
 /// What is no variable of any tool, and a source.
@@ -64,6 +73,35 @@ fn variables_of_other_tools_get_a_warning() {
         assert_eq!(webhook_warnings(&json!({"body": {"text": fine}})), [], "{fine} ({source})");
     }
     assert_eq!(webhook_warnings(&json!({"body": "{{name}} {{name}} {{email}}"})).len(), 2);
+}
+
+#[test]
+fn unknown_variable_of_a_body_gets_a_warning() {
+    for (written, source) in [
+        ("$nope", "as the author misspells it: shells"),
+        ("$NAME", "shells: in capitals"),
+        ("$names", "shells: a longer name"),
+        ("$contact.nome", "shells: no field"),
+        ("$sessionId", "JavaScript: camel case"),
+    ] {
+        let found = webhook_warnings(&json!({"body": {"a": written}}));
+        let is_there =
+            |(at, message): &(String, String)| at == "/body/a" && message.contains("neither a parameter");
+        assert!(found.iter().any(is_there), "{written} ({source}): {found:?}");
+    }
+    for fine in ["$name", "$5", "$$", "$name-x", "$email."] {
+        assert_eq!(webhook_warnings(&json!({"body": {"a": fine}})), [], "{fine}");
+    }
+}
+
+#[test]
+fn variable_in_a_key_gets_a_warning() {
+    for (key, source) in [("$name", "shells"), ("{{name}}", "Handlebars")] {
+        let found = webhook_warnings(&json!({"body": {"a": [{key: 1}]}}));
+        let is_there =
+            |(at, message): &(String, String)| at.starts_with("/body/a/0/") && message.contains("in a key");
+        assert!(found.iter().any(is_there), "{key} ({source}): {found:?}");
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::{
         fault::{Fault, Reason, Stage},
         trigger::fired,
         value::phone::Regions,
-        webhook::{delivery::NO_ENDPOINT, requested::WebhookRequested},
+        webhook::{delivery::NO_ENDPOINT, requested::DeliveryMessage},
     },
     operator::audit::{self, Actor, Change},
     postgres::{
@@ -317,7 +317,7 @@ fn has_its_origin(record: &Record, new: &mut NewDeadLetter) -> bool {
             let delivery = Key { company: record.company.clone(), id };
             let named = record.trigger.as_deref().zip(record.event_id.as_deref());
             named.zip(record.source.as_deref()).is_some_and(|((trigger, event_id), source)| {
-                let requested = WebhookRequested { delivery: &delivery, trigger, event_id, source };
+                let requested = DeliveryMessage { delivery: &delivery, trigger, event_id, source };
                 requested.body() == new.body
             })
         }

@@ -18,7 +18,7 @@ use crate::{
     workers::{
         component::OUTBOX_RELAY,
         outbox_relay::lost::Lost,
-        room::{Handed, Reserved, Room},
+        room::{InMemory, Reserved, Room},
     },
 };
 
@@ -92,7 +92,7 @@ impl Task {
         Self { settings, room, pipeline, retired, late, lanes, due }
     }
 
-    pub(super) async fn run(mut self, mut offered: mpsc::UnboundedReceiver<Handed<Message>>) {
+    pub(super) async fn run(mut self, mut offered: mpsc::UnboundedReceiver<InMemory<Message>>) {
         let mut has_ended = false;
         while !has_ended || self.lanes.values().any(|lane| lane.open > 0) {
             tokio::select! {
@@ -119,7 +119,7 @@ impl Task {
         }
     }
 
-    fn accept(&mut self, Handed(message, reserved): Handed<Message>) {
+    fn accept(&mut self, InMemory { item: message, reserved }: InMemory<Message>) {
         let lane = self.lanes.entry(message.routing_key.clone()).or_default();
         // So one queue gets no more than half of the room.
         if lane.bytes > self.room.free() {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-/// The size of a message.
+/// What a message needs from its transaction: keys, room, and whether it must be alone.
 #[derive(Clone, Debug, Default)]
 pub(in crate::workers::upsert) struct Demand {
     /// Hashes of what it names. Two transactions with a common key never run at once; a chance collision only costs
@@ -18,7 +18,7 @@ pub(in crate::workers::upsert) struct Demand {
     pub(in crate::workers::upsert) alone: bool,
 }
 
-/// Bounds of what is held.
+/// Bounds of the parking.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::workers::upsert) struct Bounds {
     pub(in crate::workers::upsert) messages: usize,

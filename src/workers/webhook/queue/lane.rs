@@ -18,13 +18,13 @@ pub(super) struct Lane<T> {
     /// Waiting, in flight, or about to be recorded.
     pub(super) held: usize,
     /// It is among the lanes of its flow.
-    pub(super) has_turn: bool,
+    pub(super) is_ready: bool,
 }
 
 impl<T> Lane<T> {
     pub(super) fn new(company: &str, host: &str) -> Self {
         let flow = Arc::new(Flow { company: company.to_owned(), host: host.to_owned() });
-        Self { flow, cap: 1, waiting: VecDeque::new(), in_flight: 0, held: 0, has_turn: false }
+        Self { flow, cap: 1, waiting: VecDeque::new(), in_flight: 0, held: 0, is_ready: false }
     }
 
     pub(super) fn may_send(&self) -> bool {

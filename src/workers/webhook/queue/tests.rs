@@ -2,7 +2,7 @@
 
 use super::{lane::MAX_UNRECORDED, *};
 
-struct Item(Uuid, Key, &'static str, u32);
+struct Item(Uuid, Key, &'static str);
 
 impl Queued for Item {
     fn id(&self) -> Uuid {
@@ -17,10 +17,6 @@ impl Queued for Item {
         self.2
     }
 
-    fn cap(&self) -> u32 {
-        self.3
-    }
-
     fn size(&self) -> usize {
         1_000
     }
@@ -32,7 +28,7 @@ fn lane(company: &str, number: u128) -> Key {
 
 fn push(queue: &mut Queue<Item>, lane: &Key, host: &'static str, count: usize) {
     for _ in 0..count {
-        let _ = queue.push(Item(Uuid::now_v7(), lane.clone(), host, 1000));
+        let _ = queue.push(Item(Uuid::now_v7(), lane.clone(), host), 1000);
     }
 }
 
@@ -116,7 +112,7 @@ fn a_lane_sends_up_to_its_cap() {
     let mut queue = Queue::new(100, 1000, usize::MAX / 8);
     let lane = lane("acme", 1);
     for _ in 0..5 {
-        assert!(queue.push(Item(Uuid::now_v7(), lane.clone(), "a", 2)).is_ok());
+        assert!(queue.push(Item(Uuid::now_v7(), lane.clone(), "a"), 2).is_ok());
     }
     assert_eq!(start(&mut queue).get("acme"), Some(&2));
     queue.ended(&lane);
@@ -197,12 +193,12 @@ fn blocked_flows_are_not_looked_at_again() {
         push(&mut queue, &lane(&format!("c{number}"), 1), "hangs", 1);
     }
     assert_eq!(start(&mut queue).len(), 50);
-    assert_eq!(queue.turns.len(), 0, "all others wait for their host");
+    assert_eq!(queue.ready.len(), 0, "all others wait for their host");
     for number in 0..10 {
         queue.ended(&lane(&format!("c{number}"), 1));
         let next = queue.next().map(|item| item.1.company);
         assert_eq!(next, Some(format!("c{}", 50 + number)), "in the order of the line");
-        assert_eq!(queue.turns.len(), 0, "nobody else was called in vain");
+        assert_eq!(queue.ready.len(), 0, "nobody else was called in vain");
         assert!(queue.next().is_none());
     }
 }
@@ -268,7 +264,7 @@ fn no_flow_is_forgotten() {
                     // The host of a lane never changes.
                     let host = ["h", "i", "j"][usize::try_from(lane.id.as_u128() % 3).unwrap()];
                     let cap = u32::try_from(1 + next(4)).unwrap();
-                    assert!(queue.push(Item(Uuid::now_v7(), lane, host, cap)).is_ok());
+                    assert!(queue.push(Item(Uuid::now_v7(), lane, host), cap).is_ok());
                     pushed += 1;
                 }
                 2 => flying.extend(queue.next()),
@@ -289,7 +285,7 @@ fn no_flow_is_forgotten() {
             ended += 1;
         }
         assert_eq!((ended, queue.is_empty()), (pushed, true));
-        let left = (queue.turns.len(), queue.flows.len(), queue.lanes.len(), queue.held_by.len());
+        let left = (queue.ready.len(), queue.flows.len(), queue.lanes.len(), queue.held_by.len());
         assert_eq!(left, (0, 0, 0, 0));
         assert!(queue.hosts.is_empty() && queue.companies.is_empty() && queue.of_flows.is_empty());
     }
@@ -299,8 +295,8 @@ fn no_flow_is_forgotten() {
 fn the_same_delivery_is_held_once() {
     let mut queue = Queue::new(10, 10, usize::MAX / 8);
     let (id, lane) = (Uuid::now_v7(), lane("acme", 1));
-    assert!(queue.push(Item(id, lane.clone(), "a", 1)).is_ok());
-    assert!(queue.push(Item(id, lane.clone(), "a", 1)).is_err());
+    assert!(queue.push(Item(id, lane.clone(), "a"), 1).is_ok());
+    assert!(queue.push(Item(id, lane.clone(), "a"), 1).is_err());
     queue.recorded(id, &lane);
     assert!(queue.is_empty());
 }
@@ -321,7 +317,7 @@ fn waiting_deliveries_can_be_taken_back() {
     let mut queue = Queue::new(10, 100, usize::MAX / 8);
     let lane = lane("acme", 1);
     for _ in 0..4 {
-        assert!(queue.push(Item(Uuid::now_v7(), lane.clone(), "a", 1)).is_ok());
+        assert!(queue.push(Item(Uuid::now_v7(), lane.clone(), "a"), 1).is_ok());
     }
     assert!(queue.next().is_some());
     assert_eq!(queue.take_waiting(&lane).len(), 3);
@@ -335,7 +331,7 @@ fn overdue_deliveries_are_found_behind_others() {
     let lane = lane("acme", 1);
     let ids: Vec<Uuid> = (0..5).map(|_| Uuid::now_v7()).collect();
     for id in &ids {
-        assert!(queue.push(Item(*id, lane.clone(), "a", 1)).is_ok());
+        assert!(queue.push(Item(*id, lane.clone(), "a"), 1).is_ok());
     }
     let overdue = queue.take_overdue(|item| [ids[1], ids[3]].contains(&item.0));
     assert_eq!(overdue.iter().map(|item| item.0).collect::<Vec<_>>(), [ids[1], ids[3]]);

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use time::OffsetDateTime;
 
-use super::taken::Recorded;
+use super::outcomes::Recorded;
 use crate::{
     domain::{
         event::Key,

@@ -10,12 +10,13 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::{Patience, Recorder, taken::Taken};
+use super::{Recorder, outcomes::Outcomes};
 use crate::{
     domain::event::Key,
     postgres::{Failure, classify, refusal},
     workers::{
         component::{WEBHOOK_OUTCOMES, WEBHOOK_WORKER},
+        lock_wait::LockWait,
         webhook::attempt::Job,
     },
 };
@@ -29,7 +30,7 @@ const UNRECORDED: &str = "cannot record outcomes: ";
 impl Recorder {
     /// Records refused outcomes as soon as the database accepts them, until `refused` is closed. The rest is then lost with
     /// the process, and its deliveries are sent again.
-    pub(super) async fn record_refused(&self, mut refused: mpsc::UnboundedReceiver<Taken>) {
+    pub(super) async fn record_refused(&self, mut refused: mpsc::UnboundedReceiver<Outcomes>) {
         let (mut alone, mut next_round, mut is_open) = (Vec::new(), Instant::now(), true);
         while is_open {
             let mut portions = Vec::new();
@@ -52,25 +53,26 @@ impl Recorder {
             let mut why = None;
             // One wait for a locked row of a lane is enough: its other outcomes follow in the next round.
             let mut locked: HashSet<Key> = HashSet::new();
-            let mut patience = Patience::Patient;
-            while let Some(taken) = portions.pop() {
-                let [taken, again] = taken.divided(|job| locked.contains(&job.lane));
+            let mut lock_wait = LockWait::Default;
+            while let Some(outcomes) = portions.pop() {
+                let [outcomes, again] = outcomes.divided(|job| locked.contains(&job.lane));
                 alone.extend(again.singles());
-                let Err(error) = self.record(&taken, true, patience).await else {
-                    self.release(taken);
+                let Err(error) = self.record(&outcomes, true, lock_wait).await else {
+                    self.release(outcomes);
                     continue;
                 };
                 let is_locked = classify(&error) == Failure::Locked;
                 if is_locked {
-                    patience = Patience::Brief;
+                    // Others may have locked many rows.
+                    lock_wait = LockWait::Shortest;
                 }
-                if taken.len() > 1 {
-                    portions.extend(taken.halved());
+                if outcomes.len() > 1 {
+                    portions.extend(outcomes.halved());
                     continue;
                 }
                 why = Some(refusal(&error));
-                locked.extend(taken.jobs().next().filter(|_| is_locked).map(|job| job.lane.clone()));
-                alone.push(taken);
+                locked.extend(outcomes.jobs().next().filter(|_| is_locked).map(|job| job.lane.clone()));
+                alone.push(outcomes);
                 self.set_refused(&alone);
             }
             self.set_refused(&alone);
@@ -86,15 +88,15 @@ impl Recorder {
     }
 
     /// Sends nothing more to their lanes than what is in flight.
-    fn set_refused(&self, alone: &[Taken]) {
-        let lanes = alone.iter().flat_map(Taken::jobs).map(|job| job.lane.clone());
+    fn set_refused(&self, alone: &[Outcomes]) {
+        let lanes = alone.iter().flat_map(Outcomes::jobs).map(|job| job.lane.clone());
         self.lanes.set_refused(lanes.collect());
     }
 
     /// Logs further refusals, and reports all of them to health. `known` of them were refused before.
-    fn report_refused(&self, alone: &[Taken], known: usize, why: Option<String>) {
+    fn report_refused(&self, alone: &[Outcomes], known: usize, why: Option<String>) {
         let outcomes = alone.len();
-        let Some(Job { delivery, .. }) = alone.last().and_then(|taken| taken.jobs().next()) else {
+        let Some(Job { delivery, .. }) = alone.last().and_then(|outcomes| outcomes.jobs().next()) else {
             if self.health.recovered(WEBHOOK_OUTCOMES, UNRECORDED) {
                 info!(component = WEBHOOK_WORKER, "{WEBHOOK_WORKER} has recorded all outcomes");
             }

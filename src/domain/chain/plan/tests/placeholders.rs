@@ -220,10 +220,10 @@ fn explained(arguments: Value) -> Vec<(&'static str, String, String)> {
     let plan = run(&crm_event(arguments), &rules()).unwrap();
     let explained = plan.explain(&plan.steps[0], &rules()).into_iter().map(|one| {
         let outcome = match one.outcome {
-            Outcome::Stored(value, None) => format!("stored {value}"),
-            Outcome::Stored(value, Some(remark)) => format!("stored {value}, {remark}"),
-            Outcome::NoValue(why) => format!("no value, {why}"),
-            Outcome::Rejected(reason) => format!("rejected, {reason}"),
+            ArgumentResult::Stored(value, None) => format!("stored {value}"),
+            ArgumentResult::Stored(value, Some(remark)) => format!("stored {value}, {remark}"),
+            ArgumentResult::NoValue(why) => format!("no value, {why}"),
+            ArgumentResult::Rejected(reason) => format!("rejected, {reason}"),
         };
         assert_eq!(one.parameter, one.field.name());
         (one.field.name(), one.given, outcome)

@@ -135,7 +135,7 @@ fn arguments_that_are_no_value_and_may_be_null_do_not_break_the_schema() {
         for name in names {
             let one = explained.iter().find(|one| one.parameter == name).unwrap();
             assert_eq!(Value::from(one.given.as_str()), arguments[name]);
-            assert!(matches!(one.outcome, super::Outcome::NoValue(_)), "{arguments}");
+            assert!(matches!(one.outcome, super::ArgumentResult::NoValue(_)), "{arguments}");
         }
     }
 }

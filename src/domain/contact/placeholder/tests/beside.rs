@@ -63,6 +63,28 @@ fn words_for_nothing_beside_a_value_are_taken_off() {
 }
 
 #[test]
+fn words_for_nothing_between_parts_are_taken_off() {
+    for (field, text, expected, source) in [
+        (Field::Name, "Ana null Souza", "Ana Souza", "JavaScript: `${first} ${middle} ${last}`"),
+        (Field::Name, "Ana NaN Souza", "Ana Souza", "pandas: a middle name"),
+        (Field::Name, "Ana N/A Souza", "Ana Souza", "as above: as a word"),
+        (Field::City, "undefined, SP", "", "JavaScript: `${city}, ${state}`"),
+        (Field::City, "undefined/SP", "", "JavaScript: `${city}/${state}`"),
+        (Field::City, "null - SP", "", "Java: a city and its state"),
+        (Field::City, "N/A - SP", "", "English: a city and its state"),
+        (Field::City, "Fortaleza, undefined", "Fortaleza", "JavaScript: no state"),
+        (Field::Position, "Gerente at undefined", "Gerente", "JavaScript: `${position} at ${company}`"),
+        (Field::Position, "Gerente na null", "Gerente", "Java: `${position} na ${company}`"),
+        (Field::Position, "CTO @ undefined", "CTO", "JavaScript: `${position} @ ${company}`"),
+        (Field::Name, "Company: N/A", "", "English: another field's name"),
+        (Field::Name, "Exception: null", "", "Java: an error without a message"),
+    ] {
+        let rest = DEFAULTS.without_beside(field, text);
+        assert_eq!(rest.as_deref(), Some(expected), "{field} {text} ({source})");
+    }
+}
+
+#[test]
 fn words_around_a_key_are_taken_off_without_settings() {
     for (text, expected) in [
         ("ada@x.example / null", Some("ada@x.example")),
@@ -105,6 +127,10 @@ fn people_places_and_links_with_such_words_stay() {
     for (field, text, reason) in [
         (Field::Name, "Jennifer Null", "observed: a person"),
         (Field::Name, "Ana None", "a surname"),
+        (Field::Name, "Ana None Souza", "a surname"),
+        (Field::Name, "Ana Null Souza", "a surname"),
+        (Field::City, "None, TO", "a town in Piedmont"),
+        (Field::City, "Natal, RN", "a city and its state"),
         (Field::Name, "Nan Goldin", "a person"),
         (Field::Name, "Nada Surf", "a band"),
         (Field::Name, "Anundefined", "no whole word"),

@@ -76,6 +76,56 @@ fn invented_numbers_are_nobodys() {
     }
 }
 
+/// Text, region, whether it is nobody's, and the source.
+const OF_REGULATORS_AND_FORMS: &[(&str, &str, bool, &str)] = &[
+    ("+44 7700 900461", "BR", true, "Ofcom: mobiles"),
+    ("+44 20 7946 0958", "BR", true, "Ofcom: London"),
+    ("020 7946 0958", "GB", true, "as above: at home"),
+    ("+44 1632 960123", "BR", true, "Ofcom: no area"),
+    ("+44 808 157 0192", "BR", true, "Ofcom: numbers that cost nothing"),
+    ("+44 20 7946 1958", "BR", false, "Ofcom: the next block of London"),
+    (
+        "+61 491 570 156",
+        "BR",
+        true,
+        "https://www.acma.gov.au/phone-numbers-use-tv-shows-films-and-creative-works",
+    ),
+    (
+        "+61 2 5550 1234",
+        "BR",
+        true,
+        "https://www.acma.gov.au/phone-numbers-use-tv-shows-films-and-creative-works",
+    ),
+    ("+33 1 99 00 12 34", "BR", true, "https://www.arcep.fr: numbers for works of fiction"),
+    ("+33 6 39 98 12 34", "BR", true, "https://www.arcep.fr: numbers for works of fiction"),
+    ("+49 30 23125 123", "BR", true, "https://www.bundesnetzagentur.de: drama numbers"),
+    ("+49 171 3920012", "BR", true, "https://www.bundesnetzagentur.de: drama numbers"),
+    ("+49 30 23125 1234", "BR", false, "as above: a longer number"),
+    ("+353 20 910 1234", "BR", true, "https://www.comreg.ie: numbers for drama"),
+    ("+46 70 174 06 05", "BR", true, "https://www.pts.se: numbers for books and films"),
+    ("+46 70 174 06 04", "BR", false, "as above: the number before them"),
+    ("11 91234-5678", "BR", true, "typed: eight digits in a row"),
+    ("+55 85 91234-5678", "BR", true, "typed: eight digits in a row"),
+    ("(11) 1234-5678", "BR", true, "Anatel: no landline begins with 1"),
+    ("(85) 0000-0000", "BR", true, "typed: zeros"),
+    ("85 90000-0000", "BR", true, "typed: zeros"),
+    ("(11) 98888-8888", "BR", true, "typed: one digit"),
+    ("(11) 8888-8888", "BR", true, "typed: one digit, before the ninth"),
+    ("(85) 2345-6789", "BR", false, "Anatel: a landline"),
+    ("(11) 3333-3333", "BR", false, "Anatel: a landline"),
+    ("(11) 97777-7777", "BR", false, "Anatel: a mobile that somebody chose"),
+    ("(11) 98765-4321", "BR", false, "Anatel: a mobile"),
+    ("+266696687", "BR", true, "Twilio: ANONYMOUS on the keys"),
+];
+
+#[test]
+fn numbers_of_regulators_and_forms_are_nobodys() {
+    for (text, region, expected, source) in OF_REGULATORS_AND_FORMS {
+        let phone = Phone::parse(text, Region::new(region).unwrap());
+        assert_eq!(is_invented(text, phone.as_ref()), *expected, "{text} {region} ({source})");
+    }
+}
+
 #[test]
 fn mobile_numbers_in_sequence_are_somebodys() {
     for (text, region, expected, source) in [

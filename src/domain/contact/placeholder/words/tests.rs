@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
+use strum::VariantArray as _;
 
 use super::*;
 use crate::domain::samples::matching;

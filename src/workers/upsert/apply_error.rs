@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::set_aside::Cause;
+use super::give_up::SharedKey;
 use crate::{
     domain::event::Key,
     postgres::{Failure, ROW_LOCKED, classify, dead_letters::Replay, refusal},
@@ -10,9 +10,9 @@ use crate::{
 
 /// Why nothing was committed.
 ///
-/// Its text contains no value, but those of its causes may.
+/// Its text contains no value, but those of its sources may.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refused {
+pub(super) enum ApplyError {
     /// Another worker was faster; the next try sees its rows.
     #[error("it lost races against other transactions, or stored rows contradict each other ({0})")]
     Race(String),
@@ -34,15 +34,15 @@ pub(super) enum Refused {
     /// A stored row cannot be read.
     #[error("a stored row cannot be read: {0}")]
     Unreadable(String),
-    /// Somebody keeps a row locked.
+    /// Another session keeps a row locked.
     #[error("{why}")]
     Locked {
         /// For a person.
         why: String,
-        /// The accepted messages that need it, as far as somebody has looked, in their order.
+        /// The accepted messages that need it, as far as that was looked up, in their order.
         blocked: Vec<Blocked>,
     },
-    /// Somebody keeps a whole table locked.
+    /// Another session keeps a whole table locked.
     #[error("a table is locked, by a migration or a person")]
     TableLocked,
     /// A statement took too long.
@@ -53,18 +53,18 @@ pub(super) enum Refused {
     Systemic(sqlx::Error),
 }
 
-/// A message that needs rows which others have locked.
+/// A message that needs rows which other sessions have locked.
 #[derive(Debug)]
 pub(super) struct Blocked {
     /// Its place among the accepted messages.
     pub(super) index: usize,
-    /// What it names that is locked.
-    pub(super) causes: Vec<Cause>,
+    /// The keys of the locked rows.
+    pub(super) keys: Vec<SharedKey>,
     /// The lanes among that.
     pub(super) lanes: Vec<Key>,
 }
 
-impl Refused {
+impl ApplyError {
     /// A row is known to be locked.
     pub(super) fn locked() -> Self {
         Self::Locked { why: ROW_LOCKED.to_owned(), blocked: Vec::new() }
@@ -89,7 +89,7 @@ impl Refused {
     }
 }
 
-impl From<sqlx::Error> for Refused {
+impl From<sqlx::Error> for ApplyError {
     fn from(error: sqlx::Error) -> Self {
         match classify(&error) {
             Failure::Race => Self::Race(refusal(&error)),

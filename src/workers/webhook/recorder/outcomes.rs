@@ -36,7 +36,7 @@ pub(super) struct Recorded {
 
 /// What one transaction writes.
 #[derive(Default)]
-pub(super) struct Taken {
+pub(super) struct Outcomes {
     pub(super) attempted: Vec<Recorded>,
     /// Without an attempt.
     pub(super) skipped: Vec<Job>,
@@ -52,7 +52,7 @@ pub(super) struct Report<'a> {
     pub(super) error: Option<&'a String>,
 }
 
-impl Taken {
+impl Outcomes {
     /// Whether its batches, and that of this job, were taken under the same id of this process. Under a new id it may have
     /// taken a batch again that it still works on; such copies of a delivery are recorded one after the other.
     pub(super) fn is_of_one_owner_with(&self, job: &Job) -> bool {
@@ -61,9 +61,9 @@ impl Taken {
     }
 
     pub(super) fn of(finished: Finished) -> Self {
-        let mut taken = Self::default();
-        taken.add(finished);
-        taken
+        let mut outcomes = Self::default();
+        outcomes.add(finished);
+        outcomes
     }
 
     pub(super) fn add(&mut self, Finished { job, attempt }: Finished) {
@@ -74,7 +74,8 @@ impl Taken {
         let attempts = job.progress.attempts_in_round().saturating_add(1);
         let round = Round { attempts, age: job.progress.age };
         let next = after_attempt(&outcome, round, &job.handle.route.rule, rand::random());
-        let is_report = !job.is_calm || outcome.class != Class::Delivered || job.handle.takes_success();
+        let is_report =
+            !job.had_no_failures || outcome.class != Class::Delivered || job.handle.takes_success();
         self.attempted.push(Recorded { job, started_at, outcome, next, is_report });
     }
 

@@ -40,7 +40,7 @@ impl fmt::Display for Peer {
 }
 
 /// All open connections.
-pub(super) struct Guests {
+pub(super) struct Connections {
     places: Arc<Semaphore>,
     open: Arc<Mutex<Open>>,
 }
@@ -49,7 +49,7 @@ pub(super) struct Guests {
 struct Open {
     /// Grows with each arrival and each request.
     turn: u64,
-    guests: HashMap<u64, Entry>,
+    entries: HashMap<u64, Entry>,
     warned_at: Option<Instant>,
 }
 
@@ -63,7 +63,7 @@ struct Entry {
 }
 
 /// An open connection. It has a place until it is dropped.
-pub(super) struct Guest {
+pub(super) struct Connection {
     id: u64,
     pub(super) peer: Peer,
     /// Canceled once another connection needs the place.
@@ -72,14 +72,14 @@ pub(super) struct Guest {
     _place: OwnedSemaphorePermit,
 }
 
-impl Guests {
+impl Connections {
     pub(super) fn new(places: usize) -> Self {
         Self { places: Arc::new(Semaphore::new(places)), open: Arc::default() }
     }
 
     /// A place for a new connection. If none is free, another connection is closed. `None` never happens: the places are
     /// never closed.
-    pub(super) async fn admit(&self, peer: Peer) -> Option<Guest> {
+    pub(super) async fn admit(&self, peer: Peer) -> Option<Connection> {
         let place = if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             place
         } else {
@@ -88,31 +88,34 @@ impl Guests {
         };
         let leave = CancellationToken::new();
         let id = lock(&self.open).enter(peer, leave.clone());
-        Some(Guest { id, peer, leave, open: Arc::clone(&self.open), _place: place })
+        Some(Connection { id, peer, leave, open: Arc::clone(&self.open), _place: place })
     }
 }
 
 impl Open {
     fn enter(&mut self, peer: Peer, leave: CancellationToken) -> u64 {
         self.turn += 1;
-        self.guests.insert(self.turn, Entry { peer, is_busy: false, since: self.turn, leave });
+        self.entries.insert(self.turn, Entry { peer, is_busy: false, since: self.turn, leave });
         self.turn
     }
 
     /// Closes one connection.
     fn dismiss(&mut self) {
         let mut counts: HashMap<Peer, usize> = HashMap::new();
-        for guest in self.guests.values() {
-            *counts.entry(guest.peer).or_default() += 1;
+        for connection in self.entries.values() {
+            *counts.entry(connection.peer).or_default() += 1;
         }
         let most = counts.values().copied().max().unwrap_or_default();
-        let of_largest = self.guests.iter().filter(|(_, guest)| counts.get(&guest.peer) == Some(&most));
-        let longest = of_largest.min_by_key(|(_, guest)| (guest.is_busy, guest.since));
-        let Some(guest) = longest.map(|(id, _)| *id).and_then(|id| self.guests.remove(&id)) else { return };
-        guest.leave.cancel();
+        let of_largest =
+            self.entries.iter().filter(|(_, connection)| counts.get(&connection.peer) == Some(&most));
+        let longest = of_largest.min_by_key(|(_, connection)| (connection.is_busy, connection.since));
+        let Some(connection) = longest.map(|(id, _)| *id).and_then(|id| self.entries.remove(&id)) else {
+            return;
+        };
+        connection.leave.cancel();
         if self.warned_at.is_none_or(|at| at.elapsed() > WARNING_INTERVAL) {
             self.warned_at = Some(Instant::now());
-            let peer = guest.peer;
+            let peer = connection.peer;
             tracing::warn!(
                 %peer,
                 connections = most,
@@ -124,13 +127,13 @@ impl Open {
     fn mark(&mut self, id: u64, is_busy: bool) {
         self.turn += 1;
         let turn = self.turn;
-        if let Some(guest) = self.guests.get_mut(&id) {
-            (guest.is_busy, guest.since) = (is_busy, turn);
+        if let Some(connection) = self.entries.get_mut(&id) {
+            (connection.is_busy, connection.since) = (is_busy, turn);
         }
     }
 }
 
-impl Guest {
+impl Connection {
     /// A request begins.
     pub(super) fn begin(&self) {
         lock(&self.open).mark(self.id, true);
@@ -142,9 +145,9 @@ impl Guest {
     }
 }
 
-impl Drop for Guest {
+impl Drop for Connection {
     fn drop(&mut self) {
-        lock(&self.open).guests.remove(&self.id);
+        lock(&self.open).entries.remove(&self.id);
     }
 }
 
@@ -160,18 +163,18 @@ mod tests {
         Peer(IpAddr::from([192, 0, 2, number]))
     }
 
-    /// Drops the guests whose connections are to be closed, until the newcomer has its place.
-    async fn admit(guests: &Guests, present: &mut Vec<Guest>, number: u8) -> Vec<u8> {
-        let arrives = guests.admit(peer(number));
+    /// Drops the connections that are to be closed, until the newcomer has its place.
+    async fn admit(connections: &Connections, present: &mut Vec<Connection>, number: u8) -> Vec<u8> {
+        let arrives = connections.admit(peer(number));
         tokio::pin!(arrives);
         let mut left = Vec::new();
         loop {
-            if let std::task::Poll::Ready(guest) = futures_util::poll!(arrives.as_mut()) {
-                present.push(guest.unwrap());
+            if let std::task::Poll::Ready(connection) = futures_util::poll!(arrives.as_mut()) {
+                present.push(connection.unwrap());
                 return left;
             }
-            let leaving = |guest: &mut Guest| guest.leave.is_cancelled();
-            left.extend(present.extract_if(.., leaving).map(|guest| match guest.peer.0 {
+            let leaving = |connection: &mut Connection| connection.leave.is_cancelled();
+            left.extend(present.extract_if(.., leaving).map(|connection| match connection.peer.0 {
                 IpAddr::V4(address) => address.octets()[3],
                 IpAddr::V6(_) => 0,
             }));
@@ -180,36 +183,37 @@ mod tests {
 
     #[tokio::test]
     async fn peer_with_the_most_connections_gives_one_up() {
-        let (guests, mut present) = (Guests::new(4), Vec::new());
+        let (connections, mut present) = (Connections::new(4), Vec::new());
         for number in [1, 2, 2, 2] {
-            assert!(admit(&guests, &mut present, number).await.is_empty());
+            assert!(admit(&connections, &mut present, number).await.is_empty());
         }
-        assert_eq!(admit(&guests, &mut present, 3).await, [2]);
+        assert_eq!(admit(&connections, &mut present, 3).await, [2]);
         // Two of 2, one each of 1 and 3.
-        assert_eq!(admit(&guests, &mut present, 2).await, [2]);
-        assert_eq!(admit(&guests, &mut present, 1).await, [2]);
-        let mut peers: Vec<Peer> = present.iter().map(|guest| guest.peer).collect();
+        assert_eq!(admit(&connections, &mut present, 2).await, [2]);
+        assert_eq!(admit(&connections, &mut present, 1).await, [2]);
+        let mut peers: Vec<Peer> = present.iter().map(|connection| connection.peer).collect();
         peers.sort_by_key(|peer| peer.0);
         assert_eq!(peers, [peer(1), peer(1), peer(2), peer(3)]);
     }
 
     #[tokio::test]
     async fn connection_that_waits_longest_for_its_client_leaves_first() {
-        let (guests, mut present) = (Guests::new(3), Vec::new());
+        let (connections, mut present) = (Connections::new(3), Vec::new());
         for _ in 0..3 {
-            admit(&guests, &mut present, 1).await;
+            admit(&connections, &mut present, 1).await;
         }
-        let ids: Vec<u64> = present.iter().map(|guest| guest.id).collect();
+        let ids: Vec<u64> = present.iter().map(|connection| connection.id).collect();
         present[0].begin();
         present[1].begin();
         present[1].end();
-        let mut is_left = async |guests: &Guests| {
-            admit(guests, &mut present, 1).await;
-            let left: Vec<bool> = ids.iter().map(|id| present.iter().all(|guest| guest.id != *id)).collect();
+        let mut is_left = async |connections: &Connections| {
+            admit(connections, &mut present, 1).await;
+            let left: Vec<bool> =
+                ids.iter().map(|id| present.iter().all(|connection| connection.id != *id)).collect();
             left
         };
-        assert_eq!(is_left(&guests).await, [false, false, true]);
-        assert_eq!(is_left(&guests).await, [false, true, true]);
+        assert_eq!(is_left(&connections).await, [false, false, true]);
+        assert_eq!(is_left(&connections).await, [false, true, true]);
     }
 
     #[test]

@@ -78,7 +78,7 @@ async fn run_once(
     }
     hash.update(&bytes);
     let hash = hash.finalize();
-    let is_released = shared.released.take(caller, key);
+    let is_released = shared.released_keys.take(caller, key);
     let take = async |conn: &mut sqlx::PgConnection| {
         if is_released {
             store::release(&mut *conn, caller, key).await?;
@@ -87,7 +87,7 @@ async fn run_once(
     };
     let known = shared.database.unit(take).await.inspect_err(|_| {
         if is_released {
-            shared.released.add(caller, key);
+            shared.released_keys.add(caller, key);
         }
     })?;
     if let Some(response) = answered(known)? {
@@ -141,7 +141,7 @@ async fn keep(shared: &Shared, caller: &str, key: &str, response: Response) -> R
         }
         if let Err(error) = shared.database.unit(async |conn| store::release(conn, caller, key).await).await {
             tracing::warn!(error = crate::telemetry::chain(&error), "could not release an idempotency key");
-            shared.released.add(caller, key);
+            shared.released_keys.add(caller, key);
         }
         return Ok(response);
     }

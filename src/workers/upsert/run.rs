@@ -13,8 +13,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
+    apply_error::ApplyError,
     assumed::Assumed,
-    refused::Refused,
     triage::{self, Accepted, Rejected},
     worker::UpsertWorker,
 };
@@ -133,7 +133,7 @@ fn names_erased(one: &Accepted, erased: &[Erased<'_>]) -> bool {
 }
 
 /// What a batch does.
-pub(super) struct Outcome<'a> {
+pub(super) struct BatchResult<'a> {
     pub(super) runs: Vec<Run<'a>>,
     /// From the runs, and from events about erased people.
     pub(super) proofs: Vec<Proof<'a>>,
@@ -150,7 +150,7 @@ pub(super) struct Outcome<'a> {
     pub(super) identifiers: Vec<(CompanyId, Identifier)>,
 }
 
-impl<'a> Outcome<'a> {
+impl<'a> BatchResult<'a> {
     /// The accepted messages, each with its run if it has one.
     pub(super) fn with_runs(
         &self,
@@ -225,7 +225,7 @@ pub(super) fn run_all<'a>(
     worker: &UpsertWorker,
     loaded: Loaded<'a>,
     messages: Messages<'a>,
-) -> Result<Outcome<'a>, Refused> {
+) -> Result<BatchResult<'a>, ApplyError> {
     let Loaded { mut contacts, seen: Seen { mut ends, erased }, identifiers, unseen } = loaded;
     let erased: Vec<Erased<'_>> =
         erased.into_iter().filter_map(|(index, at)| Some((identifiers.get(index)?, at))).collect();
@@ -253,7 +253,7 @@ pub(super) fn run_all<'a>(
                 Ok(run) => {
                     rendered += run.size();
                     if rendered > worker.settings.upsert.rendered_bytes && !runs.is_empty() {
-                        return Err(Refused::TooLarge);
+                        return Err(ApplyError::TooLarge);
                     }
                     runs.push(run);
                     Some(End::applied(&one.meaning))
@@ -279,7 +279,7 @@ pub(super) fn run_all<'a>(
     }
     failed.add_earlier(&mut rejected, u64::MAX, &ends);
     let (dead, contacts) = (failed.into_dead(&ends), contacts.into_changes());
-    Ok(Outcome { runs, proofs, refused, contacts, dead, ends, resolved, unseen, identifiers })
+    Ok(BatchResult { runs, proofs, refused, contacts, dead, ends, resolved, unseen, identifiers })
 }
 
 /// Runs one event. After a panic, nobody may use what that leaves of the contacts.
@@ -288,9 +288,9 @@ fn run_one<'a>(
     index: usize,
     contacts: &mut Directory,
     deployment: &Deployment<'_>,
-) -> Result<Result<Run<'a>, Refusal>, Refused> {
+) -> Result<Result<Run<'a>, Refusal>, ApplyError> {
     let run = || run(one.firing(), contacts, deployment, || ContactId(Uuid::now_v7()));
-    catch_unwind(AssertUnwindSafe(run)).map_err(|_| Refused::Panicked(index))
+    catch_unwind(AssertUnwindSafe(run)).map_err(|_| ApplyError::Panicked(index))
 }
 
 fn deployment(worker: &UpsertWorker) -> Deployment<'_> {

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use crate::{
     amqp::{ConnectError, Message, PublishError, Publisher, Topology, properties},
+    domain::webhook::requested::{WEBHOOK_REQUESTED, wake_up_body},
     settings,
     telemetry::chain,
 };
@@ -43,20 +44,16 @@ pub(super) fn failed(error: &WakeUpError) {
 /// When the broker fails.
 pub(super) async fn publish(publisher: &mut Publisher, topology: &Topology) -> Result<(), WakeUpError> {
     let id = Uuid::now_v7();
-    let body = json!({
-        "specversion": "1.0", "id": id, "source": "contact-relay", "type": "webhook.requested",
-        "datacontenttype": "application/json", "data": {},
-    });
     let properties = json!({
         "contentType": "application/cloudevents+json", "deliveryMode": 2, "messageId": id,
-        "type": "webhook.requested",
+        "type": WEBHOOK_REQUESTED,
     });
     let message = Message {
         exchange: String::new(),
         routing_key: topology.webhook(),
         // Without the queue no worker has ever run, and its first claim finds the due deliveries.
         mandatory: false,
-        body: body.to_string().into_bytes(),
+        body: wake_up_body(id),
         properties: properties::from_json(&properties),
     };
     publisher.publish(&[message]).await?;

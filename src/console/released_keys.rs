@@ -5,15 +5,15 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// Maximum number of keys in [`Released`].
+/// Maximum number of keys in [`ReleasedKeys`].
 const MAX_RELEASED: usize = 10_000;
 
 /// Keys of requests that changed nothing, but which the database could not release. Other
 /// processes treat them as interrupted after a while.
 #[derive(Default)]
-pub(super) struct Released(Mutex<HashSet<(String, String)>>);
+pub(super) struct ReleasedKeys(Mutex<HashSet<(String, String)>>);
 
-impl Released {
+impl ReleasedKeys {
     /// Remembers a key.
     pub(super) fn add(&self, caller: &str, key: &str) {
         let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -14,14 +14,14 @@ use tokio::{
 };
 
 /// The stream. Reads have no deadline here: heads and bodies have theirs.
-pub(super) struct Patient<S> {
+pub(super) struct WriteTimeout<S> {
     stream: S,
     limit: Duration,
     /// While the peer takes nothing.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Patient<S> {
+impl<S> WriteTimeout<S> {
     /// A write fails once nothing was taken for `limit`.
     pub(super) const fn new(stream: S, limit: Duration) -> Self {
         Self { stream, limit, deadline: None }
@@ -43,7 +43,7 @@ impl<S> Patient<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -53,7 +53,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -96,14 +96,14 @@ mod tests {
     #[tokio::test]
     async fn peer_that_takes_nothing_ends_the_stream() {
         let (ours, _theirs) = duplex(8);
-        let failed = Patient::new(ours, Duration::from_millis(1)).write_all(&[1; 9]).await.unwrap_err();
+        let failed = WriteTimeout::new(ours, Duration::from_millis(1)).write_all(&[1; 9]).await.unwrap_err();
         assert_eq!(failed.kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test]
     async fn peer_that_takes_something_gets_more_time() {
         let (ours, mut theirs) = duplex(1);
-        let mut stream = Patient::new(ours, Duration::from_hours(1));
+        let mut stream = WriteTimeout::new(ours, Duration::from_hours(1));
         for _ in 0..3 {
             assert_eq!(stream.write(&[1]).await.unwrap(), 1);
             assert!(stream.deadline.is_none());

@@ -13,7 +13,7 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 use super::{
-    guests::Peer,
+    connections::Peer,
     keyring::Bearer,
     problem::{Kind, Problem},
 };
@@ -37,8 +37,8 @@ const MAX_PEERS: usize = 4096;
 /// Maximum number of lines in the log within [`LOG_INTERVAL`].
 const MAX_LINES: u32 = 30;
 
-/// All recent failures.
-pub(super) struct Guesses {
+/// Slows down peers whose sign-ins have failed recently.
+pub(super) struct SignInThrottle {
     metrics: Arc<Metrics>,
     state: Mutex<State>,
 }
@@ -60,7 +60,7 @@ struct Record {
     unlogged: u64,
 }
 
-impl Guesses {
+impl SignInThrottle {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
         Self { metrics, state: Mutex::default() }
     }

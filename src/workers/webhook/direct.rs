@@ -1,5 +1,5 @@
 //! Takes the requests of batches: those that worker 1 of this process has just committed, and those that no process
-//! works on. A request whose lane is calm is sent from memory; all others become rows. If only the pace of worker 1 leaves
+//! works on. A request is sent directly from memory if its lane allows that; all others become rows. If only the pace of worker 1 leaves
 //! no room in memory, the batch goes back to the table, which costs much less than a row for each request.
 
 use std::{
@@ -26,14 +26,14 @@ use crate::{
     health::Health,
     postgres::{
         Database, deliveries,
-        effects::{self, EffectsKey, requests::Requests},
+        effects::{self, EffectsKey, requests::RequestBatch},
         endpoints::{self, LaneRow},
     },
     telemetry::chain,
-    workers::{component::WEBHOOK_WORKER, presence::Presence, retry, room::Handed},
+    workers::{component::WEBHOOK_WORKER, presence::Presence, retry, room::InMemory},
 };
 
-/// A batch that could not be handed over for this long is left to [`super::claims`], which releases forgotten batches.
+/// A batch that could not be taken for this long is left to [`super::claims`], which releases forgotten batches.
 const MAX_AGE: Duration = Duration::from_secs(10);
 
 /// How long the state of a lane counts as fresh.
@@ -47,57 +47,57 @@ const MAX_WAIT_OF_BRISK: Duration = Duration::from_secs(1);
 const MAX_BATCHES: usize = 64;
 
 /// The requests of one batch, which this process owns.
-pub(super) struct Open {
-    pub(super) requests: Requests,
+pub(super) struct OwnedBatch {
+    pub(super) requests: RequestBatch,
     /// How many requests the batch has. Some may have their own row.
     pub(super) items: usize,
 }
 
-/// The receiver of requests.
+/// Sends requests directly from memory, where their lanes allow it.
 #[derive(Clone)]
-pub(super) struct HandOver {
+pub(super) struct DirectSender {
     pub(super) database: Database,
     pub(super) health: Health,
     pub(super) presence: Presence,
     pub(super) lanes: Arc<Lanes>,
     pub(super) sender: Arc<Sender>,
     /// The batches in memory.
-    pub(super) open: Arc<Mutex<Vec<Weak<Batch>>>>,
+    pub(super) batches: Arc<Mutex<Vec<Weak<Batch>>>>,
     /// Notified when batches have gone back to the table.
     pub(super) rescheduled: Arc<Notify>,
 }
 
-impl HandOver {
+impl DirectSender {
     /// Takes what worker 1 of this process commits, until it has ended.
     pub(super) async fn run(
         self,
-        mut committed: mpsc::UnboundedReceiver<Handed<Requests>>,
+        mut batches: mpsc::UnboundedReceiver<InMemory<RequestBatch>>,
         stop: CancellationToken,
     ) {
-        let mut handed = Vec::with_capacity(MAX_BATCHES);
-        while committed.recv_many(&mut handed, MAX_BATCHES).await > 0 {
-            let (batches, reserved): (Vec<Open>, Vec<_>) = handed
+        let mut received = Vec::with_capacity(MAX_BATCHES);
+        while batches.recv_many(&mut received, MAX_BATCHES).await > 0 {
+            let (owned, reserved): (Vec<OwnedBatch>, Vec<_>) = received
                 .drain(..)
-                .map(|Handed(requests, reserved)| {
-                    (Open { items: requests.deliveries.len(), requests }, reserved)
+                .map(|InMemory { item: requests, reserved }| {
+                    (OwnedBatch { items: requests.deliveries.len(), requests }, reserved)
                 })
                 .unzip();
             // After a stop the batches are left to other processes.
-            self.take(batches, &stop).await;
+            self.take(owned, &stop).await;
             drop(reserved);
         }
     }
 
-    /// Sends the requests of calm lanes, and turns all others into rows. Batches for which there is no room are left
+    /// Sends the requests of lanes that allow it, and turns all others into rows. Batches for which there is no room are left
     /// without an owner. `false` when stopped before that: another process takes the batches.
-    pub(super) async fn take(&self, batches: Vec<Open>, stop: &CancellationToken) -> bool {
+    pub(super) async fn take(&self, batches: Vec<OwnedBatch>, stop: &CancellationToken) -> bool {
         if stop.run_until_cancelled(self.sender.has_room_to_skip()).await.is_none() {
             return false;
         }
         let Some(rows) = self.look_up_lanes(&batches, stop).await else { return false };
         let owner = self.presence.id();
         let mut left = Vec::new();
-        for Open { requests, items } in batches {
+        for OwnedBatch { requests, items } in batches {
             // After an outage it may belong to another process, or be about to be released and taken again.
             if requests.owner != Some(owner) || requests.since.elapsed() > MAX_AGE {
                 continue;
@@ -106,9 +106,9 @@ impl HandOver {
                 left.push(requests.key);
                 continue;
             }
-            let Requests { key, deliveries, lanes, since, .. } = requests;
+            let RequestBatch { key, deliveries, lanes, since, .. } = requests;
             let batch = Arc::new(Batch::new(key, owner, items, deliveries.len()));
-            self.open().push(Arc::downgrade(&batch));
+            self.batches().push(Arc::downgrade(&batch));
             for delivery in deliveries {
                 let key = delivery.lane();
                 let row = rows.get(&key).or_else(|| lanes.get(&key));
@@ -123,7 +123,7 @@ impl HandOver {
     }
 
     /// Whether there is no room for all requests of the batch, although the company's requests do not wait for long.
-    fn is_congested(&self, batch: &Requests) -> bool {
+    fn is_congested(&self, batch: &RequestBatch) -> bool {
         // Nearly every batch ends here, without a look at its requests.
         if !self.sender.queue().is_busy_with(&batch.key.company) {
             return false;
@@ -155,10 +155,10 @@ impl HandOver {
     /// The lanes whose state the batches lack, or no longer have. `None` when stopped before that.
     async fn look_up_lanes(
         &self,
-        batches: &[Open],
+        batches: &[OwnedBatch],
         stop: &CancellationToken,
     ) -> Option<HashMap<Key, LaneRow>> {
-        let keys = batches.iter().flat_map(|Open { requests, .. }| {
+        let keys = batches.iter().flat_map(|OwnedBatch { requests, .. }| {
             let is_old = requests.since.elapsed() > MAX_LANE_AGE;
             let lanes = requests.deliveries.iter().map(Delivery::lane);
             lanes.filter(move |lane| is_old || !requests.lanes.contains_key(lane))
@@ -174,18 +174,22 @@ impl HandOver {
 
     /// The rows of the batches in memory.
     pub(super) fn known(&self) -> Vec<EffectsKey> {
-        let mut open = self.open();
-        open.retain(|batch| batch.strong_count() > 0);
-        open.iter().filter_map(|batch| Some(batch.upgrade()?.key.clone())).collect()
+        let mut batches = self.batches();
+        batches.retain(|batch| batch.strong_count() > 0);
+        batches.iter().filter_map(|batch| Some(batch.upgrade()?.key.clone())).collect()
     }
 
-    fn open(&self) -> MutexGuard<'_, Vec<Weak<Batch>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn batches(&self) -> MutexGuard<'_, Vec<Weak<Batch>>> {
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Leaves out the deliveries that have a row: another process may have recorded some before it died. `false` when
     /// stopped.
-    pub(super) async fn leave_out_recorded(&self, batches: &mut [Open], stop: &CancellationToken) -> bool {
+    pub(super) async fn leave_out_recorded(
+        &self,
+        batches: &mut [OwnedBatch],
+        stop: &CancellationToken,
+    ) -> bool {
         let unit = || {
             let deliveries = batches.iter().flat_map(|batch| &batch.requests.deliveries);
             self.database.unit(async |conn: &mut PgConnection| deliveries::existing(conn, deliveries).await)
@@ -209,25 +213,24 @@ impl HandOver {
             owner: batch.owner,
             since: Instant::now(),
             read_at,
-            is_calm: true,
+            had_no_failures: true,
             is_expired: false,
-            cap: 1,
         }
     }
 
     fn admit(&self, mut job: Job, row: Option<&LaneRow>) {
-        let calm = row.filter(|row| row.lane.is_calm(row.now));
-        let is_owner = calm.is_some_and(|row| row.has_backlog) && self.lanes.is_sending(&job.lane);
-        let calm = calm.filter(|row| is_owner || !row.has_backlog);
+        let open = row.filter(|row| row.lane.allows_direct_sending(row.now));
+        let is_owner = open.is_some_and(|row| row.has_backlog) && self.lanes.is_sending(&job.lane);
+        let direct = open.filter(|row| is_owner || !row.has_backlog);
         let mut queue = self.sender.queue();
-        let refused = match calm {
+        let refused = match direct {
             Some(row) if queue.room(&job.lane) > 0 => {
                 // Without an owner of the lane every process may send, so each has a part of its cap.
                 let senders = if is_owner { 1 } else { self.presence.senders() };
-                job.cap = (row.lane.cap() / senders).max(1);
-                job.is_calm = row.lane.breaker.is_calm();
+                let cap = (row.lane.cap() / senders).max(1);
+                job.had_no_failures = row.lane.breaker.has_no_failures();
                 // If this process holds it already, the batch is released as forgotten once it is recorded.
-                let _ = queue.push(job);
+                let _ = queue.push(job, cap);
                 None
             }
             _ => Some(job),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::slot::{Bounds, Slot, State};
 
 /// Messages by number.
-pub(super) struct Held<T, R> {
+pub(super) struct Parking<T, R> {
     pub(super) slots: BTreeMap<u64, Slot<T, R>>,
     /// How many of them name each key.
     keys: HashMap<u64, usize>,
@@ -14,7 +14,7 @@ pub(super) struct Held<T, R> {
     bounds: Bounds,
 }
 
-impl<T, R> Held<T, R> {
+impl<T, R> Parking<T, R> {
     pub(super) fn new(bounds: Bounds) -> Self {
         Self { slots: BTreeMap::new(), keys: HashMap::new(), bytes: 0, decoded: 0, bounds }
     }
