@@ -54,7 +54,7 @@ async fn discard(
     let rows: Vec<RowKey> = waiting.iter().map(|one| one.row()).collect();
     let keys: Vec<Key> = rows.iter().map(|row| row.key.clone()).collect();
     store::discard(conn, &keys).await?;
-    let requested: Vec<_> = waiting.iter().map(|one| one.requested()).collect();
+    let requested: Vec<_> = waiting.iter().map(|one| one.message()).collect();
     dead_letters::discard_with_deliveries(conn, &requested, &actor.name).await?;
     let results = chain_results::complete(conn, &rows, source).await?;
     events::insert(conn, Uuid::now_v7(), None, results).await?;

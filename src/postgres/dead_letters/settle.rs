@@ -180,7 +180,7 @@ pub async fn resolve_deliveries(
 /// When the database fails; the caller's transaction is then lost.
 pub async fn discard_with_deliveries(
     conn: &mut PgConnection,
-    deliveries: &[WebhookRequested<'_>],
+    deliveries: &[DeliveryMessage<'_>],
     operator: &str,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
@@ -189,7 +189,7 @@ pub async fn discard_with_deliveries(
          WHERE dl.company_id = u.company_id AND dl.stage = 'webhook' AND dl.meaning = u.meaning
            AND dl.state IN ('open', 'replaying')",
         &column(deliveries, |one| one.delivery.company.as_str()) as &[&str],
-        &column(deliveries, WebhookRequested::meaning) as &[[u8; 32]],
+        &column(deliveries, DeliveryMessage::meaning) as &[[u8; 32]],
         operator,
     )
     .execute(conn)
