@@ -29,8 +29,8 @@ use crate::{
         audit::Actor,
         deliveries::Refusal,
         operations::{
-            self, Action, ChangeError, Changes, Decided, ItemFilter, ItemResult, ItemState, Items, ListedItem,
-            Object, Operation, Rate, State as Stage,
+            self, Action, ChangeError, Changes, Decided, ItemFilter, ItemResult, ItemState, Items,
+            ListedItem, Object, Operation, Rate, State as Stage,
         },
     },
     postgres::Database,
