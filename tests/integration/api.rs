@@ -63,9 +63,8 @@ fn least_body(schema: &str) -> Value {
     match schema {
         "Ids" => json!({ "ids": [*ID] }),
         "NewOperation" => json!({ "action": "replay", "filter": { "company": "nobody" } }),
-        "NewExport" => json!({ "filter": { "company": "nobody" } }),
+        "NewExport" | "NewDiscard" => json!({ "filter": { "company": "nobody" } }),
         "NewResend" => json!({ "filter": { "company": "nobody", "state": ["dead"] } }),
-        "NewDiscard" => json!({ "filter": { "company": "nobody" } }),
         "NewEvent" => json!({ "body": {} }),
         "EndpointTest" => json!({ "endpoint": *ID }),
         "ContactSearch" => json!({ "company": "acme", "email": "nobody@x.example" }),
