@@ -36,62 +36,6 @@ const LIMITS: [&str; 8] = [
     "9223372036854776000",
     "18446744073709551615",
 ];
-/// Numbers that other regulators leave to films and books, from the first to the last of each block. They print them for
-/// writers, and language models have read them.
-const FICTION_ABROAD: [(&str, &str); 46] = [
-    // Ofcom: cities, no area, mobiles, numbers that cost nothing.
-    ("+441134960000", "+441134960999"),
-    ("+441144960000", "+441144960999"),
-    ("+441154960000", "+441154960999"),
-    ("+441164960000", "+441164960999"),
-    ("+441174960000", "+441174960999"),
-    ("+441184960000", "+441184960999"),
-    ("+441214960000", "+441214960999"),
-    ("+441314960000", "+441314960999"),
-    ("+441414960000", "+441414960999"),
-    ("+441514960000", "+441514960999"),
-    ("+441614960000", "+441614960999"),
-    ("+441632960000", "+441632960999"),
-    ("+441914980000", "+441914980999"),
-    ("+442079460000", "+442079460999"),
-    ("+442896496000", "+442896496999"),
-    ("+442920180000", "+442920180999"),
-    ("+443069990000", "+443069990999"),
-    ("+447700900000", "+447700900999"),
-    ("+448081570000", "+448081570999"),
-    ("+449098790000", "+449098790999"),
-    // ACMA: the areas, and the first of its mobiles.
-    ("+61255500000", "+61255509999"),
-    ("+61270100000", "+61270109999"),
-    ("+61355500000", "+61355509999"),
-    ("+61370100000", "+61370109999"),
-    ("+61755500000", "+61755509999"),
-    ("+61770100000", "+61770109999"),
-    ("+61855500000", "+61855509999"),
-    ("+61870100000", "+61870109999"),
-    ("+61491570006", "+61491570006"),
-    ("+61491570156", "+61491570159"),
-    // Arcep.
-    ("+33199000000", "+33199009999"),
-    ("+33261910000", "+33261919999"),
-    ("+33353010000", "+33353019999"),
-    ("+33465710000", "+33465719999"),
-    ("+33536490000", "+33536499999"),
-    ("+33639980000", "+33639989999"),
-    // Bundesnetzagentur: Berlin, Frankfurt, Hamburg, Cologne, Munich, mobiles.
-    ("+493023125000", "+493023125999"),
-    ("+496990009000", "+496990009999"),
-    ("+494066969000", "+494066969999"),
-    ("+492214710000", "+492214710999"),
-    ("+498999998000", "+498999998999"),
-    ("+491713920000", "+491713920099"),
-    ("+4917604069000", "+4917604069099"),
-    // ComReg.
-    ("+353209100000", "+353209199999"),
-    // PTS: mobiles, Stockholm.
-    ("+46701740605", "+46701740699"),
-    ("+46846500400", "+46846500499"),
-];
 /// "ANONYMOUS" on the keys of a phone, which networks send for a caller who hides the number (Twilio).
 const HIDDEN_CALLERS: [&str; 3] = ["+266696687", "266696687", "+7378742833"];
 /// Digits of a Brazilian number after its area code, without the ninth digit.
@@ -238,32 +182,26 @@ pub fn is_invented(text: &str, number: Option<&Phone>) -> bool {
         return area == Some(FICTION) || exchange == Some(FICTION) && is_reserved;
     }
     let is_brazilian = e164.is_some_and(|number| number.starts_with("+55"));
-    if e164.is_some_and(|number| is_brazils_dummy(number) || is_fiction_abroad(number)) {
+    if e164.is_some_and(is_brazils_dummy) {
         return true;
     }
     let is_real_elsewhere = !is_brazilian && number.is_some_and(|it| it.strength() == Strength::Strong);
     !is_real_elsewhere && is_grouped_as_fiction(text)
 }
 
-/// `11 91234-5678`, `85 90000-0000`, `(11) 98888-8888`, `(11) 1234-5678`. Other digits repeated or in sequence are numbers that
-/// companies choose: `(11) 3333-3333`, `(85) 2345-6789`.
+/// `85 90000-0000`, `(85) 0000-0000`, `(11) 1234-5678`: typed, and nobody can have them. People do choose `(11) 98888-8888`,
+/// `11 91234-5678` and `(85) 2345-6789`.
 fn is_brazils_dummy(e164: &str) -> bool {
     let Some((_, subscriber)) = e164.strip_prefix("+55").and_then(|national| national.split_at_checked(2))
     else {
         return false;
     };
     let last = subscriber.get(subscriber.len().saturating_sub(BRAZILIAN_DIGITS)..).unwrap_or_default();
-    let is_mobile = subscriber.len() > BRAZILIAN_DIGITS && subscriber.starts_with('9');
     // No landline begins with 0 or 1 (Anatel, resolution 749 of 2022).
-    let is_nobodys = last.starts_with(['0', '1']);
-    let is_typed = has_steps(digits(last), 0) && last.starts_with(['0', '1', '8', '9'])
-        || has_steps(digits(last), 1) && (is_mobile || is_nobodys);
-    last.len() == BRAZILIAN_DIGITS && (is_mobile || is_nobodys) && is_typed
-}
-
-fn is_fiction_abroad(e164: &str) -> bool {
-    let is_in = |(first, last): &(&str, &str)| first.len() == e164.len() && (*first..=*last).contains(&e164);
-    FICTION_ABROAD.iter().any(is_in)
+    let is_nobodys = subscriber.len() == BRAZILIAN_DIGITS && last.starts_with(['0', '1']);
+    let is_one_digit = has_steps(digits(last), 0);
+    last.len() == BRAZILIAN_DIGITS
+        && (is_one_digit && (is_nobodys || last.starts_with('0')) || is_nobodys && has_steps(digits(last), 1))
 }
 
 /// `555-0143`, `(202) 555-0143`, `1-202-555-0143`, `(555) 123-4567`.
