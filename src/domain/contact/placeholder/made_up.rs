@@ -38,8 +38,6 @@ const LIMITS: [&str; 8] = [
 ];
 /// "ANONYMOUS" on the keys of a phone, which networks send for a caller who hides the number (Twilio).
 const HIDDEN_CALLERS: [&str; 3] = ["+266696687", "266696687", "+7378742833"];
-/// Digits of a Brazilian number after its area code, without the ninth digit.
-const BRAZILIAN_DIGITS: usize = 8;
 /// Characters for hidden or missing digits.
 const MASKS: [char; 9] = ['x', 'X', '*', '#', '_', '•', '?', '●', '█'];
 /// Fewer may be an extension or an operator's blank: `0xx85`.
@@ -182,26 +180,8 @@ pub fn is_invented(text: &str, number: Option<&Phone>) -> bool {
         return area == Some(FICTION) || exchange == Some(FICTION) && is_reserved;
     }
     let is_brazilian = e164.is_some_and(|number| number.starts_with("+55"));
-    if e164.is_some_and(is_brazils_dummy) {
-        return true;
-    }
     let is_real_elsewhere = !is_brazilian && number.is_some_and(|it| it.strength() == Strength::Strong);
     !is_real_elsewhere && is_grouped_as_fiction(text)
-}
-
-/// `85 90000-0000`, `(85) 0000-0000`, `(11) 1234-5678`: typed, and nobody can have them. People do choose `(11) 98888-8888`,
-/// `11 91234-5678` and `(85) 2345-6789`.
-fn is_brazils_dummy(e164: &str) -> bool {
-    let Some((_, subscriber)) = e164.strip_prefix("+55").and_then(|national| national.split_at_checked(2))
-    else {
-        return false;
-    };
-    let last = subscriber.get(subscriber.len().saturating_sub(BRAZILIAN_DIGITS)..).unwrap_or_default();
-    // No landline begins with 0 or 1 (Anatel, resolution 749 of 2022).
-    let is_nobodys = subscriber.len() == BRAZILIAN_DIGITS && last.starts_with(['0', '1']);
-    let is_one_digit = has_steps(digits(last), 0);
-    last.len() == BRAZILIAN_DIGITS
-        && (is_one_digit && (is_nobodys || last.starts_with('0')) || is_nobodys && has_steps(digits(last), 1))
 }
 
 /// `555-0143`, `(202) 555-0143`, `1-202-555-0143`, `(555) 123-4567`.
