@@ -87,7 +87,7 @@ const OF_REGULATORS_AND_FORMS: &[(&str, &str, bool, &str)] = &[
     ("+44 20 7946 0958", "BR", false, "Ofcom: London, as above"),
     ("11 91234-5678", "BR", false, "Anatel: a mobile that somebody chose"),
     ("(11) 98888-8888", "BR", false, "Anatel: a mobile that somebody chose"),
-    ("+5511900000000", "BR", false, "a sender that counts: its first number"),
+    ("+5511900000000", "BR", false, "typed: the first number of a sender that counts"),
     ("(85) 2345-6789", "BR", false, "Anatel: a landline"),
     ("(11) 3333-3333", "BR", false, "Anatel: a landline"),
     ("(11) 97777-7777", "BR", false, "Anatel: a mobile that somebody chose"),
