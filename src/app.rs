@@ -31,6 +31,7 @@ use crate::{
         operations::Operations,
         outbox_relay::OutboxRelay,
         presence::{Presence, PresenceKeeper},
+        queue_depths::QueueDepths,
         rates::Rates,
         room::{BatchSender, InMemory, Room},
         sampler::{self, Sampler},
@@ -152,9 +153,12 @@ impl App {
         }
         if has(Role::Console) {
             self.watch();
+            let (asking, queue_depths) = QueueDepths::new(Arc::clone(&self.settings));
+            tasks.spawn(component::QUEUE_DEPTHS, asking.run(self.stop.clone()));
             let (settings, health) = (Arc::clone(&self.settings), self.health.clone());
             let (metrics, traces) = (Arc::clone(&self.metrics), self.traces.clone());
-            let console = Console::bind(settings, self.link.as_ref(), health, metrics, traces).await?;
+            let link = self.link.as_ref();
+            let console = Console::bind(settings, link, health, queue_depths, metrics, traces).await?;
             info!(address = %self.settings.http.bind, "serving http://{}", self.settings.http.bind);
             tasks.spawn_server("console", |stop| console.run(stop));
         }

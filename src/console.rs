@@ -35,7 +35,10 @@ use axum::{
     middleware::{Next, from_fn, from_fn_with_state},
     response::Response,
 };
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
@@ -52,6 +55,7 @@ use crate::{
     postgres::Database,
     settings::Settings,
     telemetry::traces::Traces,
+    workers::queue_depths::Depths,
 };
 
 pub use keyring::OneTimeCode;
@@ -99,6 +103,7 @@ impl Console {
         settings: Arc<Settings>,
         link: Option<&OneTimeCode>,
         health: Health,
+        queue_depths: watch::Receiver<Depths>,
         metrics: Arc<Metrics>,
         traces: Traces,
     ) -> Result<Self, BindError> {
@@ -120,6 +125,7 @@ impl Console {
             keyring,
             sign_in_throttle: Arc::new(SignInThrottle::new(Arc::clone(&metrics))),
             health: health.clone(),
+            queue_depths,
             changes: changes.clone(),
             released_keys: Arc::default(),
             previews: Arc::new(Semaphore::new(MAX_PREVIEWS)),

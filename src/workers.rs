@@ -11,6 +11,7 @@ pub mod maintenance;
 pub mod operations;
 pub mod outbox_relay;
 pub mod presence;
+pub mod queue_depths;
 pub mod rates;
 mod retry;
 pub mod room;

@@ -8,14 +8,14 @@ use std::{io, time::Duration};
 use futures_util::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use lapin::{
     BasicProperties, Connection, ErrorKind, ExchangeKind,
-    options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueDeclareOptions},
+    options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions},
     protocol::{AMQPClass, connection::AMQPMethod, parse_class},
     types::{AMQPValue, FieldTable},
 };
 use tokio::time::timeout;
 
 use super::{
-    ConnectError, Topology, TopologyError,
+    ConnectError, QueueDepth, Topology, TopologyError,
     connection::{self, connect, uri},
     dial::dial,
 };
@@ -63,13 +63,8 @@ pub enum ObjectState {
     Refused(String),
     /// It is as needed.
     Exchange,
-    /// It exists, with this many ready messages and consumers.
-    Queue {
-        /// Without those that consumers hold.
-        messages: u32,
-        /// Over all connections.
-        consumers: u32,
-    },
+    /// It exists.
+    Queue(QueueDepth),
 }
 
 /// The outcome of a message to a queue that does not exist.
@@ -144,19 +139,15 @@ async fn queue(
     is_dead_lettered: bool,
 ) -> ObjectState {
     let looked = async {
-        let channel = connection.create_channel().await?;
-        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let found = channel.queue_declare(name.into(), passive, FieldTable::default()).await?;
-        Ok((channel, found.message_count(), found.consumer_count()))
+        let depth = QueueDepth::ask(connection, name).await?;
+        Ok((connection.create_channel().await?, depth))
     };
     match looked.await {
         Err(error) => refused(&error),
-        Ok((channel, messages, consumers)) => {
-            match topology.queue(&channel, name.to_owned(), is_dead_lettered).await {
-                Ok(()) => ObjectState::Queue { messages, consumers },
-                Err(error) => differs(error),
-            }
-        }
+        Ok((channel, depth)) => match topology.queue(&channel, name.to_owned(), is_dead_lettered).await {
+            Ok(()) => ObjectState::Queue(depth),
+            Err(error) => differs(error),
+        },
     }
 }
 

@@ -28,27 +28,14 @@ use operate::Verb;
 /// Rows that a dry run shows.
 pub(super) const SAMPLE: usize = 10;
 
-/// The filters of a command that changes many things, and what they select.
-pub(super) trait Select: Args + Debug {
-    /// What the filters mean.
+/// What a command changes many of.
+pub(super) trait Subject {
+    /// Chooses some of them.
     type Filter;
     /// A row of the listing.
     type Row: Serialize;
     /// The noun in messages, such as `dead letters`.
     const PLURAL: &'static str;
-
-    /// Whether a filter is given that cannot be combined with ids.
-    fn excludes_ids(&self) -> bool;
-
-    /// # Errors
-    /// When the filters, without ids, would select more than anyone is likely to mean.
-    fn check(&self) -> Result<(), Usage>;
-
-    /// The key whose id is `id` or begins with it.
-    async fn resolve(&self, database: &Database, id: &str) -> anyhow::Result<Key>;
-
-    /// What the filters select now.
-    async fn filter(&self, database: &Database) -> anyhow::Result<Self::Filter>;
 
     /// The maximum number of a filter.
     fn limit(filter: &Self::Filter) -> Option<i64>;
@@ -80,6 +67,25 @@ pub(super) trait Select: Args + Debug {
         verb: Verb,
         operation: Option<&Operation>,
     ) -> anyhow::Result<()>;
+}
+
+/// The filters of such a command.
+pub(super) trait Select: Args + Debug {
+    /// What they select.
+    type Subject: Subject;
+
+    /// Whether a filter is given that cannot be combined with ids.
+    fn excludes_ids(&self) -> bool;
+
+    /// # Errors
+    /// When the filters, without ids, would select more than anyone is likely to mean.
+    fn check(&self) -> Result<(), Usage>;
+
+    /// The key whose id is `id` or begins with it.
+    async fn resolve(&self, database: &Database, id: &str) -> anyhow::Result<Key>;
+
+    /// What the filters select now.
+    async fn filter(&self, database: &Database) -> anyhow::Result<<Self::Subject as Subject>::Filter>;
 }
 
 /// The arguments of such a command.
@@ -144,7 +150,7 @@ impl<S: Select> Bulk<S> {
                 keys.push(key);
             }
         }
-        S::order(&mut keys);
+        S::Subject::order(&mut keys);
         Ok(Some(keys))
     }
 
@@ -156,17 +162,23 @@ impl<S: Select> Bulk<S> {
         if self.yes || count == 0 {
             return Ok(());
         }
-        confirm::ask(&format!("{verb} {count} {}?", S::PLURAL))
+        confirm::ask(&format!("{verb} {count} {}?", S::Subject::PLURAL))
     }
 
     /// Prints what would be done.
     ///
     /// # Errors
     /// When standard output is closed.
-    pub(super) fn print_plan(&self, verb: &str, count: i64, sample: &[S::Row]) -> anyhow::Result<()> {
+    pub(super) fn print_plan(
+        &self,
+        verb: &str,
+        count: i64,
+        sample: &[<S::Subject as Subject>::Row],
+    ) -> anyhow::Result<()> {
         if self.output.format == Format::Table {
-            S::print(self.output, sample)?;
-            return output::line(format_args!("would {verb} {count} {}; nothing was changed", S::PLURAL));
+            S::Subject::print(self.output, sample)?;
+            let plural = S::Subject::PLURAL;
+            return output::line(format_args!("would {verb} {count} {plural}; nothing was changed"));
         }
         let plan = json!({ "count": count, "sample": sample });
         output::object(self.output.format, &plan, |_| String::new())

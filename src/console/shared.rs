@@ -2,7 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{runtime::Handle, sync::Semaphore, task::spawn_blocking, time::timeout};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, watch},
+    task::spawn_blocking,
+    time::timeout,
+};
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -11,7 +16,7 @@ use super::{
     released_keys::ReleasedKeys,
     sign_in_throttle::SignInThrottle,
 };
-use crate::{health::Health, postgres::Database, settings::Settings};
+use crate::{health::Health, postgres::Database, settings::Settings, workers::queue_depths::Depths};
 
 /// How many previews may run at once. Each may keep a core busy.
 pub(super) const MAX_PREVIEWS: usize = 2;
@@ -34,6 +39,7 @@ pub(super) struct Shared {
     pub(super) sign_in_throttle: Arc<SignInThrottle>,
     /// The state of this process.
     pub(super) health: Health,
+    pub(super) queue_depths: watch::Receiver<Depths>,
     /// Changes that have begun. They continue when their client disconnects, and the server waits for them when it stops.
     pub(super) changes: TaskTracker,
     pub(super) released_keys: Arc<ReleasedKeys>,

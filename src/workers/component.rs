@@ -25,6 +25,9 @@ pub const SAMPLER: &str = "sampler";
 /// Stores how much work the process does.
 pub const RATES: &str = "rates";
 
+/// Asks how much waits in the queues.
+pub const QUEUE_DEPTHS: &str = "queue-depths";
+
 /// Worker 2.
 pub const WEBHOOK_WORKER: &str = "webhook-worker";
 

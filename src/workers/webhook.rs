@@ -7,20 +7,20 @@
 //!
 //! ```text
 //!  worker 1 ── RequestBatch ─▶ direct ──┐                                                          results
-//!                                       ├─▶ queue ──▶ attempt, a task each ── Finished ──▶ recorder ──▶ outbox_relay
+//!                                       ├─▶ queue ──▶ sender, a task each  ── Finished ──▶ recorder ──▶ outbox_relay
 //!  wake_ups ── WakeUp ────▶ claims ─────┘     ▲                                            │  │  │
 //!      ▲                     │  ▲  ▲          └───────────── room for others ──────────────┘  │  │
 //!      └──── ack ────────────┘  │  └── rescheduled: a lane may be due, or can be released ────┘  │
 //!                               └───── stuck: outcomes cannot be recorded, claim nothing ────────┘
 //! ```
 
-mod attempt;
 mod batches;
 mod claims;
 mod dead_letters;
 mod digests;
 mod direct;
 pub mod endpoint_test;
+mod job;
 mod lanes;
 mod limits;
 mod loads;
@@ -31,6 +31,7 @@ mod queue;
 mod recorder;
 mod results;
 mod routes;
+mod sender;
 mod spans;
 mod supersede;
 mod visits;
@@ -43,8 +44,8 @@ use tracing::info;
 
 pub use self::routes::SetUpError;
 use self::{
-    attempt::Sender, claims::Claims, direct::DirectSender, lanes::Lanes, queue::Queue, recorder::Recorder,
-    routes::Routes,
+    claims::Claims, direct::DirectSender, lanes::Lanes, queue::Queue, recorder::Recorder, routes::Routes,
+    sender::Sender,
 };
 use super::{
     component::WEBHOOK_WORKER,

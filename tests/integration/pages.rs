@@ -15,7 +15,7 @@ mod transfer;
 use macro_rules_attribute::apply;
 
 use self::browser::{Browser, let_in};
-use crate::support::{app::TestApp, event::Event, only, test};
+use crate::support::{app::TestApp, event::Event, eventually, only, test};
 
 /// The pages of the navigation.
 const PAGES: [&str; 9] = [
@@ -120,6 +120,26 @@ async fn overview_shows_what_was_done_in_the_last_hour(app: &TestApp) {
     app.run(&[]).await;
     app.broker.publish(&Event::lead("Bob").email("bob@lovelace.dev")).await;
     app.count_becomes("SELECT sum(events)::bigint FROM rates", 4).await;
+}
+
+#[apply(test)]
+async fn overview_shows_what_waits_at_the_broker(app: &TestApp) {
+    let_in(app);
+    let console = app.run(&["console"]).await;
+    for number in 0..2 {
+        let event = Event::lead("Ada").email(&format!("ada{number}@lovelace.dev"));
+        app.broker.publish(&event).await;
+    }
+    let browser = Browser::sign_in(&console, "view").await;
+    let shows = async |text: &str| {
+        eventually(&format!("the overview shows {text}"), async || {
+            browser.open("/").await.text.contains(text).then_some(())
+        })
+        .await;
+    };
+    shows("trigger-fired2 messages, 0 consumers Not consumed").await;
+    app.run(&["upsert"]).await;
+    shows("trigger-fired0 messages, 1 consumer").await;
 }
 
 #[apply(test)]

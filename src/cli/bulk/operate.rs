@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::{
     super::{exit::Exit, operation, output},
-    Bulk, SAMPLE, Select,
+    Bulk, SAMPLE, Select, Subject,
 };
 use crate::{
     operator::{
@@ -44,12 +44,12 @@ impl<S: Select> Bulk<S> {
             None => Selection::Matching(Box::new(self.filters.filter(database).await?)),
         };
         if self.dry_run {
-            let (count, sample) = count::<S>(database, &selection).await?;
+            let (count, sample) = count::<S::Subject>(database, &selection).await?;
             self.print_plan(verb.name, i64::try_from(count).unwrap_or(i64::MAX), &sample)?;
             return Ok(Exit::Done);
         }
-        if is_empty::<S>(database, &selection).await? {
-            S::report(database, self.output, verb, None).await?;
+        if is_empty::<S::Subject>(database, &selection).await? {
+            S::Subject::report(database, self.output, verb, None).await?;
             return Ok(Exit::Done);
         }
         let mut executor = operation::executor(database, settings);
@@ -58,7 +58,8 @@ impl<S: Select> Bulk<S> {
             executor.connect().await?;
         }
         let options = Options { rate: self.rate, canary };
-        let planned = operations::plan(database, &actor, verb.action, &S::chosen(selection), options).await?;
+        let planned =
+            operations::plan(database, &actor, verb.action, &S::Subject::chosen(selection), options).await?;
         if let Err(declined) = self.ask(verb.name, planned.total) {
             operations::cancel(database, &actor, planned.id).await?;
             return Err(declined);
@@ -66,7 +67,7 @@ impl<S: Select> Bulk<S> {
         let running = operations::run(database, &actor, planned.id, Changes::default()).await?;
         let worked = operation::work(database, settings, executor, (&running, verb.name)).await;
         let operation = operations::get(database, running.id).await?.unwrap_or(running);
-        S::report(database, self.output, verb, Some(&operation)).await?;
+        S::Subject::report(database, self.output, verb, Some(&operation)).await?;
         if operation.state != State::Done.name() {
             let because = operation.paused_because.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
             output::note(format_args!(
@@ -81,7 +82,7 @@ impl<S: Select> Bulk<S> {
 }
 
 /// A search for a text may have a page without a match before the first one.
-async fn is_empty<S: Select>(database: &Database, selection: &Selection<S::Filter>) -> anyhow::Result<bool> {
+async fn is_empty<S: Subject>(database: &Database, selection: &Selection<S::Filter>) -> anyhow::Result<bool> {
     let filter = match selection {
         Selection::Keys(keys) => return Ok(keys.is_empty()),
         Selection::Matching(filter) => filter,
@@ -97,7 +98,7 @@ async fn is_empty<S: Select>(database: &Database, selection: &Selection<S::Filte
 }
 
 /// How many are selected, and the oldest of them, oldest first. Page by page, because there may be millions.
-async fn count<S: Select>(
+async fn count<S: Subject>(
     database: &Database,
     selection: &Selection<S::Filter>,
 ) -> anyhow::Result<(usize, Vec<S::Row>)> {

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     super::{
-        bulk::{Bulk, Select, operate::Verb},
+        bulk::{Bulk, Select, Subject, operate::Verb},
         exit::Usage,
         output::{self, Output},
         value::{Since, variant},
@@ -140,9 +140,7 @@ impl Bulk<DeadLetters> {
 }
 
 impl Select for DeadLetters {
-    type Filter = Filter;
-    type Row = Summary;
-    const PLURAL: &'static str = "dead letters";
+    type Subject = Self;
 
     fn excludes_ids(&self) -> bool {
         self.filters.narrows() || self.filters.limit.is_some()
@@ -166,6 +164,12 @@ impl Select for DeadLetters {
         }
         Ok(filter)
     }
+}
+
+impl Subject for DeadLetters {
+    type Filter = Filter;
+    type Row = Summary;
+    const PLURAL: &'static str = "dead letters";
 
     fn limit(filter: &Filter) -> Option<i64> {
         filter.limit

@@ -6,19 +6,12 @@ use super::{
     super::{
         bulk::{Bulk, Select, operate::Verb},
         exit::{Exit, Usage},
-        output::Output,
     },
-    outcome, print,
     select::Filters,
 };
 use crate::{
     domain::event::Key,
-    operator::{
-        deliveries::{Filter, Listed},
-        operations::{Action, Chosen, Operation},
-        paging::{Cursor, Page},
-        selection::Selection,
-    },
+    operator::{deliveries::Filter, operations::Action},
     postgres::Database,
     settings::Settings,
 };
@@ -42,9 +35,7 @@ pub(in crate::cli) struct Waiting {
 }
 
 impl Select for Waiting {
-    type Filter = Filter;
-    type Row = Listed;
-    const PLURAL: &'static str = Filters::PLURAL;
+    type Subject = Filters;
 
     fn excludes_ids(&self) -> bool {
         self.filters.excludes_ids()
@@ -71,40 +62,6 @@ impl Select for Waiting {
 
     async fn filter(&self, database: &Database) -> anyhow::Result<Filter> {
         self.filters.of_pending().filter(database).await
-    }
-
-    fn limit(filter: &Filter) -> Option<i64> {
-        Filters::limit(filter)
-    }
-
-    fn chosen(selection: Selection<Filter>) -> Chosen {
-        Filters::chosen(selection)
-    }
-
-    async fn page(
-        database: &Database,
-        filter: &Filter,
-        after: Option<Cursor>,
-        limit: u32,
-    ) -> anyhow::Result<Page<Listed>> {
-        Filters::page(database, filter, after, limit).await
-    }
-
-    async fn rows(database: &Database, keys: &[Key]) -> anyhow::Result<Vec<Listed>> {
-        Filters::rows(database, keys).await
-    }
-
-    fn print(output: Output, rows: &[Listed]) -> anyhow::Result<()> {
-        print(output, rows)
-    }
-
-    async fn report(
-        database: &Database,
-        output: Output,
-        verb: Verb,
-        operation: Option<&Operation>,
-    ) -> anyhow::Result<()> {
-        outcome::report(database, output, verb, operation).await
     }
 }
 

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{
     super::{
-        bulk::{Select, operate::Verb},
+        bulk::{Select, Subject, operate::Verb},
         exit::Usage,
         output::Output,
         value::{Since, variant},
@@ -77,9 +77,7 @@ impl Filters {
 }
 
 impl Select for Filters {
-    type Filter = Filter;
-    type Row = Listed;
-    const PLURAL: &'static str = "deliveries";
+    type Subject = Self;
 
     /// The company narrows ids as well.
     fn excludes_ids(&self) -> bool {
@@ -128,6 +126,12 @@ impl Select for Filters {
             limit: self.limit.map(i64::from),
         })
     }
+}
+
+impl Subject for Filters {
+    type Filter = Filter;
+    type Row = Listed;
+    const PLURAL: &'static str = "deliveries";
 
     fn limit(filter: &Filter) -> Option<i64> {
         filter.limit

@@ -18,7 +18,7 @@ use super::{
     attempts::{Line, Request},
     explain,
     parts::{Badge, Id, Moment, object, printable},
-    query,
+    query::{self, key_text},
     shell::{DONE, Done, Shell, go, render},
 };
 use crate::{
@@ -34,6 +34,7 @@ use crate::{
 #[template(path = "delivery.html")]
 struct Page {
     shell: Shell,
+    key: String,
     id: Id,
     company: String,
     trigger: String,
@@ -41,6 +42,7 @@ struct Page {
     waits: &'static str,
     until: Option<Moment>,
     fault: String,
+    is_pending: bool,
     can_resend: bool,
     resend: String,
     resend_verb: &'static str,
@@ -125,6 +127,7 @@ fn page(shell: Shell, key: &Key, delivery: &Delivery) -> Page {
     let request = &delivery.request;
     let request = Request::new(&request.method, &request.url, &request.headers, request.body.as_deref());
     Page {
+        key: key_text(key),
         id: Id::new(row.id),
         company: printable(&row.company),
         trigger: printable(&row.trigger),
@@ -132,6 +135,7 @@ fn page(shell: Shell, key: &Key, delivery: &Delivery) -> Page {
         waits: delivery.listed.waits_for().map(explain::wait).unwrap_or_default(),
         until: Moment::of(delivery.listed.waits_until(), now),
         fault: delivery.fault.as_deref().map(printable).unwrap_or_default(),
+        is_pending,
         can_resend: delivery.fault.is_none() && row.digest_id.is_none(),
         resend: object("deliveries", &key.company, row.id).replacen('?', "/resend?", 1),
         resend_verb: if is_pending { "Send now" } else { "Send again" },

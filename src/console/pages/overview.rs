@@ -12,10 +12,13 @@ use super::{
     parts::{Badge, Moment, Tone, count, link, object, printable, span, words},
     shell::{DONE, Shell, render},
 };
-use crate::operator::{
-    endpoints::shortened,
-    lane::LaneState,
-    overview::{self, MAX_COUNTED, Minute, Overview, Waiting},
+use crate::{
+    amqp::QueueDepth,
+    operator::{
+        endpoints::shortened,
+        lane::LaneState,
+        overview::{self, MAX_COUNTED, Minute, Overview, Waiting},
+    },
 };
 
 /// Endpoints on the page.
@@ -29,6 +32,7 @@ struct Page {
     failed: Vec<Failed>,
     is_capped: bool,
     charts: Vec<Rate>,
+    queues: Vec<Queue>,
     parts: Vec<Part>,
     endpoints: Vec<Endpoint>,
     more_endpoints: bool,
@@ -59,6 +63,12 @@ struct Failed {
     is_calm: bool,
     since: Moment,
     last: Moment,
+}
+
+struct Queue {
+    name: String,
+    depth: String,
+    warning: Option<Badge>,
 }
 
 struct Part {
@@ -92,6 +102,7 @@ pub(super) async fn show(
         failed: failed(&seen),
         is_capped: seen.unsettled() >= MAX_COUNTED,
         charts: charts(&seen),
+        queues: shared.queue_depths.borrow().iter().map(queue).collect(),
         parts: report.map(|(name, failing)| part(&name, failing.as_deref())).collect(),
         more_endpoints: seen.endpoints.len() > ENDPOINTS,
         endpoints: endpoints(&seen),
@@ -220,6 +231,20 @@ fn chart(minutes: &[Minute], tone: Tone, what: &str, value: fn(&Minute) -> i64) 
     let bars: Vec<Bar> = (0..60).rev().map(bar).collect();
     let total: i64 = bars.iter().map(|bar| bar.value).sum();
     Chart::new(tone, format!("{} {what} in the last hour", count(total)), ["1 h ago", "now"], &bars)
+}
+
+fn queue((name, depth): &(String, Option<QueueDepth>)) -> Queue {
+    let depth_in_words =
+        depth.as_ref().map_or("not known".to_owned(), |QueueDepth { messages, consumers }| {
+            let plural = |number: u32| if number == 1 { "" } else { "s" };
+            let (waiting, taking) = (count(i64::from(*messages)), count(i64::from(*consumers)));
+            format!("{waiting} message{}, {taking} consumer{}", plural(*messages), plural(*consumers))
+        });
+    Queue {
+        name: name.clone(),
+        depth: depth_in_words,
+        warning: depth.filter(|depth| depth.consumers == 0).map(|_| Badge::new(Tone::Failed, "not consumed")),
+    }
 }
 
 fn part(name: &str, failing: Option<&str>) -> Part {

@@ -5,6 +5,7 @@ use secrecy::ExposeSecret as _;
 use super::{Finding, Promise, Status, is_loopback, management::BINDINGS};
 use crate::{
     amqp::{
+        QueueDepth,
         inspection::{Inspection, Object, ObjectState, Publishing},
         management::{Management, ManagementError},
     },
@@ -66,7 +67,7 @@ fn object(Object { kind, name, state }: &Object) -> Finding {
         |status, found: String| Finding::new(AREA, format!("{kind} {name}"), status, found).of(QUEUES);
     match state {
         ObjectState::Exchange => finding(Status::Fine, "as declared".to_owned()),
-        ObjectState::Queue { messages, consumers } => {
+        ObjectState::Queue(QueueDepth { messages, consumers }) => {
             let found = format!("as declared; {messages} messages ready, {consumers} consumers");
             finding(Status::Fine, found)
         }
@@ -85,7 +86,7 @@ fn object(Object { kind, name, state }: &Object) -> Finding {
 
 /// A queue without a consumer. The service may just be stopped.
 fn consumers(Object { name, state, .. }: &Object) -> Option<Finding> {
-    let ObjectState::Queue { messages, consumers: 0 } = state else { return None };
+    let ObjectState::Queue(QueueDepth { messages, consumers: 0 }) = state else { return None };
     let found = format!("{messages} messages wait in {name}, which has no consumer");
     let finding = Finding::new(AREA, format!("consumers of {name}"), Status::Warning, found);
     Some(finding.remedy("run `contact-relay run` with the role that reads it"))
@@ -97,7 +98,7 @@ fn bindings(inspection: &Inspection, namespace: &str) -> Finding {
         let name = format!("{namespace}.{end}");
         let is_it = |object: &&Object| object.kind == "queue" && object.name == name;
         let state = inspection.objects.iter().find(is_it).map(|object| &object.state);
-        matches!(state, Some(ObjectState::Queue { consumers: 1.., .. }))
+        matches!(state, Some(ObjectState::Queue(QueueDepth { consumers: 1.., .. })))
     };
     let check = "run `rabbitmqctl list_bindings`; a process of the service declares them at its start";
     if ["trigger-fired", "webhook", "dead-letters"].iter().all(|end| is_read(end)) {
@@ -133,8 +134,11 @@ mod tests {
     fn inspection() -> Inspection {
         let names = Topology::new("contact-relay");
         let queues = [names.dead_letters(), names.trigger_fired(), names.webhook()];
-        let object =
-            |name| Object { kind: "queue", name, state: ObjectState::Queue { messages: 0, consumers: 1 } };
+        let object = |name| Object {
+            kind: "queue",
+            name,
+            state: ObjectState::Queue(QueueDepth { messages: 0, consumers: 1 }),
+        };
         let server = Some(("RabbitMQ".to_owned(), "3.10.8".to_owned()));
         Inspection { server, objects: queues.map(object).into(), publishing: Publishing::Confirmed }
     }
@@ -173,7 +177,7 @@ mod tests {
     #[test]
     fn bindings_are_unknown_without_consumers() {
         let mut inspection = inspection();
-        inspection.objects[1].state = ObjectState::Queue { messages: 3, consumers: 0 };
+        inspection.objects[1].state = ObjectState::Queue(QueueDepth { messages: 3, consumers: 0 });
         let name = "contact-relay.trigger-fired";
         let expected =
             [(format!("consumers of {name}"), Status::Warning), ("bindings".to_owned(), Status::Unknown)];

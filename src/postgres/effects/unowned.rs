@@ -21,19 +21,30 @@ pub struct Taken {
     pub body: Vec<u8>,
 }
 
-/// Takes due rows without an owner for the process `owner`, postponed ones or all others, those due first, until they have `limit` parts or
-/// `max_bytes`, but at most [`MAX_TAKEN`] rows. The last row may exceed these limits. Skips rows that others are taking, and the
-/// companies in `skipped`.
+/// Which rows to take.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// What they hold.
+    pub kind: Kind,
+    /// Those that were postponed, or all others.
+    pub postponed: bool,
+    /// Once they have so many parts, no further row is taken.
+    pub parts: usize,
+    /// Once their packed parts are larger, in bytes, no further row is taken.
+    pub bytes: usize,
+    /// None of these companies.
+    pub skipped: &'a [&'a str],
+}
+
+/// Takes due rows without an owner for the process `owner`, those due first, but at most [`MAX_TAKEN`]. Skips rows that others
+/// are taking.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn take(
     conn: &mut PgConnection,
-    kind: Kind,
     owner: Uuid,
-    postponed: bool,
-    (limit, max_bytes): (usize, usize),
-    skipped: &[&str],
+    Wanted { kind, postponed, parts, bytes, skipped }: Wanted<'_>,
 ) -> Result<Vec<Taken>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"WITH due AS MATERIALIZED (
@@ -51,10 +62,10 @@ pub async fn take(
          RETURNING f.company_id, f.batch, f.items, f.body"#,
         kind.name(),
         owner,
-        i64::try_from(limit).unwrap_or(i64::MAX),
-        i64::try_from(limit.min(MAX_TAKEN)).unwrap_or(i64::MAX),
+        i64::try_from(parts).unwrap_or(i64::MAX),
+        i64::try_from(parts.min(MAX_TAKEN)).unwrap_or(i64::MAX),
         skipped as &[&str],
-        i64::try_from(max_bytes).unwrap_or(i64::MAX),
+        i64::try_from(bytes).unwrap_or(i64::MAX),
         postponed,
     )
     .fetch_all(conn)

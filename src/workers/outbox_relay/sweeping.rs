@@ -8,7 +8,11 @@ use tracing::{error, info};
 use super::{OUTBOX_RELAY, OutboxRelay, PORTION};
 use crate::{
     domain::chain::outgoing::OutgoingEvent,
-    postgres::effects::{self, Kind, Part as _, events::EventBatch, unowned},
+    postgres::effects::{
+        self, Kind, Part as _,
+        events::EventBatch,
+        unowned::{self, Wanted},
+    },
     telemetry::chain,
     workers::room::{Bulk as _, InMemory},
 };
@@ -56,16 +60,20 @@ impl OutboxRelay {
         self.prepare(exchange, owner, retries, true);
     }
 
-    /// Takes rows that no process owns, of about `limit` messages, retries or others; `None` when the database failed.
-    async fn take(&mut self, limit: usize, retries: bool) -> Option<Vec<InMemory<EventBatch>>> {
+    /// Takes rows that no process owns, of about `limit` messages, postponed ones or others; `None` when the database failed.
+    async fn take(&mut self, limit: usize, postponed: bool) -> Option<Vec<InMemory<EventBatch>>> {
         if limit == 0 {
             return Some(Vec::new());
         }
         let owner = self.presence.id();
-        let limits = (limit, unowned::MAX_TAKEN_BYTES.min(self.room.free()).max(1));
-        let rows = self
-            .unit(async |conn| unowned::take(conn, Kind::Publish, owner, retries, limits, &[]).await)
-            .await?;
+        let wanted = Wanted {
+            kind: Kind::Publish,
+            postponed,
+            parts: limit,
+            bytes: unowned::MAX_TAKEN_BYTES.min(self.room.free()).max(1),
+            skipped: &[],
+        };
+        let rows = self.unit(async |conn| unowned::take(conn, owner, wanted).await).await?;
         let (mut taken, since) = (Vec::with_capacity(rows.len()), std::time::Instant::now());
         for row in rows {
             match OutgoingEvent::unpack(&row.key.company, &row.body) {

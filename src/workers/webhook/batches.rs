@@ -14,7 +14,11 @@ use super::{
 use crate::{
     domain::{event::Key, webhook::delivery::Delivery},
     postgres::{
-        effects::{self, EffectsKey, Kind, Part as _, requests::RequestBatch, unowned},
+        effects::{
+            self, EffectsKey, Kind, Part as _,
+            requests::RequestBatch,
+            unowned::{self, Wanted},
+        },
         endpoints,
     },
     telemetry::chain,
@@ -48,8 +52,14 @@ impl Claims {
         }
         let unit = async |conn: &mut PgConnection| {
             let skipped: Vec<&str> = busy.iter().map(String::as_str).collect();
-            let limits = (limit, unowned::MAX_TAKEN_BYTES.min(free_bytes / 2).max(1));
-            let taken = unowned::take(conn, Kind::Send, owner, false, limits, &skipped).await?;
+            let wanted = Wanted {
+                kind: Kind::Send,
+                postponed: false,
+                parts: limit,
+                bytes: unowned::MAX_TAKEN_BYTES.min(free_bytes / 2).max(1),
+                skipped: &skipped,
+            };
+            let taken = unowned::take(conn, owner, wanted).await?;
             Ok::<_, sqlx::Error>((taken, unowned::with_due(conn, Kind::Send, &skipped).await?))
         };
         let read_at = Instant::now();

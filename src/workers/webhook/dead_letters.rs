@@ -3,7 +3,7 @@
 use serde_json::{Map, json};
 use sqlx::PgConnection;
 
-use super::attempt::Job;
+use super::job::Job;
 use crate::{
     domain::{
         fault::{Reason, Stage},

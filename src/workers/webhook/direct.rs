@@ -15,8 +15,9 @@ use tracing::debug;
 use uuid::Uuid;
 
 use super::{
-    attempt::{Batch, Job, Origin, Sender},
+    job::{Batch, Job, Origin},
     lanes::Lanes,
+    sender::Sender,
 };
 use crate::{
     domain::{

@@ -10,9 +10,9 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    attempt::Job,
     claims::Claims,
     digests,
+    job::Job,
     lanes::Owned,
     supersede,
     visits::{self, Planned},

@@ -2,10 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use super::{
-    attempt::{Job, Sender},
-    lanes::Lanes,
-};
+use super::{job::Job, lanes::Lanes, sender::Sender};
 use crate::metrics::{Held, Metrics, Room, Waiting, as_f64};
 
 /// Lets the metrics read what is in memory, until the worker stops.

@@ -17,12 +17,13 @@ use tracing::{Instrument as _, info_span};
 
 use self::outcomes::{Outcomes, Recorded, awaited_ends};
 use super::{
-    attempt::{Finished, Job, Origin, Sender},
     dead_letters,
+    job::{Finished, Job, Origin},
     lanes::Lanes,
     log,
     queue::Queued as _,
     results,
+    sender::Sender,
 };
 use crate::{
     domain::{

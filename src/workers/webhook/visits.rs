@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    attempt::{Job, Origin},
+    job::{Job, Origin},
     lanes::Owned,
 };
 use crate::{

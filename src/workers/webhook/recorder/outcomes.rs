@@ -21,7 +21,7 @@ use crate::{
         deliveries::{Attempted, First, NewDelivery, RowKey},
         effects::EffectsKey,
     },
-    workers::webhook::attempt::{Batch, Finished, Job},
+    workers::webhook::job::{Batch, Finished, Job},
 };
 
 /// An attempt and its consequence.

@@ -17,7 +17,7 @@ use crate::{
     workers::{
         component::{WEBHOOK_OUTCOMES, WEBHOOK_WORKER},
         lock_wait::LockWait,
-        webhook::attempt::Job,
+        webhook::job::Job,
     },
 };
 
