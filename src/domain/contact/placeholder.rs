@@ -222,6 +222,7 @@ impl Placeholders {
             }
             Field::ZipCode => made_up::is_zero_code(text).then_some(Why::MadeUp),
             Field::Birthday => birthday::is_zero(text).then_some(Why::ZeroDate),
+            Field::City => beside::is_state_alone(text).then_some(Why::Word),
             _ => None,
         }
     }

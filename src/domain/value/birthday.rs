@@ -109,7 +109,7 @@ fn is_first(word: &str) -> bool {
     matches!(word, "primeiro" | "primero" | "premier" | "primo" | "ersten")
 }
 
-/// Without the age after a date: `20/05/1990 - 35 anos`, `20/05/1990 (35)`.
+/// Without the age after a date: `20/05/1990 - 35 anos`, `20/05/1990 (35 anos)`.
 fn without_age(text: &str) -> &str {
     let Some(at) = text.rfind([',', '-', '(']).filter(|at| *at >= "1/1/1990".len()) else { return text };
     let Some((date, age)) = text.split_at_checked(at) else { return text };

@@ -97,7 +97,7 @@ static STARTS: LazyLock<WordSet<&str>> = LazyLock::new(|| {
 const LONGEST_START: usize = 24;
 
 /// In bytes; a longer text before a colon is not read as a name.
-const MAX_NAME: usize = 64;
+pub(super) const MAX_NAME: usize = 64;
 /// Of a phone number that follows its name without a space; fewer may be a code of letters and digits.
 const MIN_DIGITS: usize = 8;
 

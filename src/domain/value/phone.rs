@@ -74,13 +74,19 @@ impl Phone {
         let text = text.strip_suffix(['L', 'n']).filter(|it| is_integer(it)).unwrap_or(text);
         let text = damaged::repair(text).filter(|text| !damaged::is_fraction(text))?;
         let is_company_in_brazil = region.code() == "BR";
-        if written::lacks_a_digit(&text) || written::is_document(&text, is_company_in_brazil) {
+        if written::lacks_a_digit(&text)
+            || written::lacks_an_area(&text, is_company_in_brazil)
+            || written::is_document(&text, is_company_in_brazil)
+        {
             return None;
         }
         let text = written::without_doubled_code(&text).unwrap_or(&text);
         let unprefixed = brazil::without_blank(text, is_company_in_brazil);
-        let read = written::read(unprefixed.as_deref().unwrap_or(text));
-        let Written { number, international, extension } = read?;
+        let text = unprefixed.as_deref().unwrap_or(text);
+        if is_with_another(text, "/", region) {
+            return None;
+        }
+        let Written { number, international, extension } = written::read(text)?;
         let mut phone = if international {
             // `+00 55`: the prefix for calls abroad after the sign that stands for it. No country code is 0.
             let number = number.strip_prefix("00").unwrap_or(&number);
@@ -91,7 +97,8 @@ impl Phone {
             let abroad = || {
                 let abroad = number.strip_prefix("00");
                 // A shorter one is a local number: `98812-4471` is not Iran's.
-                let number = abroad.or_else(|| Some(&*number).filter(|it| it.len() >= MIN_WITH_COUNTRY))?;
+                let is_whole = || number.len() >= MIN_WITH_COUNTRY && !is_with_another(text, "", region);
+                let number = abroad.or_else(|| is_whole().then_some(&*number))?;
                 canonical(&format!("+{number}"), None).filter(Self::is_strong)
             };
             match national {
@@ -186,6 +193,13 @@ impl Phone {
     fn is_strong(&self) -> bool {
         self.strength() == Strength::Strong
     }
+}
+
+/// Whether a last group of digits comes after a whole number of the region and `between`: another line of a company, or an
+/// extension. With its digits it would be somebody else's number, often in another country: `(11) 3044-5566/67`.
+fn is_with_another(text: &str, between: &str, region: Region) -> bool {
+    let first = written::before_last_group(text, between).and_then(|first| Phone::parse(first, region));
+    first.is_some_and(|first| first.is_strong())
 }
 
 /// Whether this is an integer as Python 2 and JavaScript print one before its sign: `5585988124471L`.

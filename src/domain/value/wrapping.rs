@@ -325,11 +325,9 @@ fn unlabeled<'a>(kind: Kind, names: &[&str], text: &'a str) -> Option<&'a str> {
             .or_else(|| label::without_country(text))
             .or_else(|| {
                 label::without_words_before(names, text)
-                    .or_else(|| {
-                        label::without_numbering(text).filter(|_| Phone::parse(text, region).is_none())
-                    })
                     .or_else(|| around::number(text))
                     .filter(|rest| Phone::parse(rest, region).is_some())
+                    .or_else(|| around::numbered(text, region))
             }),
         Kind::Digits | Kind::Date => after_name.or_else(|| label::without_before_digits(names, text)),
         Kind::Text if names.contains(&label::NAME) && after_name.is_none() => around::name(text),

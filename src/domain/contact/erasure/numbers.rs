@@ -167,7 +167,7 @@ fn groups(text: &str) -> Vec<Group> {
     groups
 }
 
-/// Separators between the groups of one number; `,` and `;` separate two numbers.
+/// Separators between the groups of one number; `,` and `;` separate two numbers, unless `written` joins them.
 fn is_punctuation(c: char) -> bool {
     c.is_whitespace()
         || matches!(c, '-' | '.' | '/' | '(' | ')' | '[' | ']' | '~' | '_' | '\u{2010}'..='\u{2015}'

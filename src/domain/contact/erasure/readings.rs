@@ -8,7 +8,7 @@ use crate::domain::value::{
     damaged, entities, hyphens, mojibake,
     phone::{brazil, written},
     text,
-    wrapping::spoken,
+    wrapping::{members, spoken},
 };
 
 /// Layers of encoding, such as JSON within JSON within a URL.
@@ -102,10 +102,13 @@ fn decoded(text: &str) -> Vec<String> {
     decoded.extend(brazil::without_blanks(text));
     decoded.extend(damaged::without_marks_of_groups(text));
     decoded.extend(written::numbers_in_context(text));
+    decoded.extend(written::numbers_in_columns(text));
+    decoded.extend(members::numbers_of_members(text));
     decoded.extend(spoken::with_signs(text));
     decoded.extend(hyphens::with_hyphens_of_hosts(text));
-    if text.contains(" @") || text.contains("@ ") {
-        decoded.push(text.split('@').map(str::trim).collect::<Vec<_>>().join("@"));
+    if text.contains('@') && [" @", "@ ", " ."].iter().any(|blank| text.contains(blank)) {
+        let joined = text.split('@').map(str::trim).collect::<Vec<_>>().join("@");
+        decoded.push(joined.replace(" . ", ".").replace(" .", "."));
     }
     decoded.extend(base64_decoded(text));
     decoded

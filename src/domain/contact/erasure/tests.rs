@@ -7,7 +7,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::{
     samples::matching,
-    value::{phone::rows::SPELLINGS, wrapping::rows},
+    value::{
+        phone::rows::{PARTS, SPELLINGS},
+        wrapping::rows,
+    },
 };
 
 fn region(code: &str) -> Region {
@@ -128,22 +131,33 @@ fn phones_and_documents_are_found_in_every_spelling() {
     ]);
 }
 
+/// Finds it alone and in JSON, and as one of the candidates.
+#[track_caller]
+fn assert_found(key: &Identifier, text: &str, source: &str) {
+    let person = Person::new(region("BR"), [key.clone()], []);
+    let json = serde_json::json!({ "key": text }).to_string();
+    for bytes in [text.as_bytes(), json.as_bytes()] {
+        assert!(person.is_mentioned(bytes), "{text} ({source})");
+        assert!(candidates::candidates(bytes, region("BR")).unwrap().contains(key), "{text} ({source})");
+    }
+}
+
 #[test]
 fn what_the_parsers_read_is_found() {
     let phone = Identifier::Phone(Phone::from_stored("+5585999990001"));
     let email = Identifier::Email(Email::from_stored("ada@x.example"));
-    for (key, rows) in [(&phone, SPELLINGS), (&phone, rows::PHONES), (&email, rows::EMAILS)] {
-        let person = Person::new(region("BR"), [key.clone()], []);
+    for (key, rows) in [(&phone, SPELLINGS), (&phone, PARTS), (&phone, rows::PHONES), (&email, rows::EMAILS)]
+    {
         for (text, source) in rows {
-            let json = serde_json::json!({ "key": text }).to_string();
-            for bytes in [text.as_bytes(), json.as_bytes()] {
-                assert!(person.is_mentioned(bytes), "{text} ({source})");
-                assert!(
-                    candidates::candidates(bytes, region("BR")).unwrap().contains(key),
-                    "{text} ({source})"
-                );
-            }
+            assert_found(key, text, source);
         }
+    }
+    for (text, address, source) in rows::ADDRESSES {
+        assert_found(&Identifier::Email(Email::from_stored(*address)), text, source);
+    }
+    for (text, number, source) in rows::NUMBERS {
+        let phone = Phone::parse(number, region("BR")).unwrap();
+        assert_found(&Identifier::Phone(phone), text, source);
     }
     assert_mentioned(&[
         "_ada@analytical.example_",
@@ -202,8 +216,12 @@ fn similar_emails_and_numbers_are_not_found() {
         "+185999990001",
         "+85999990001",
         "85999990002",
-        "85, 99999-0001",
+        "5, 99999-0001",
+        "85, 99999, 0001",
+        "85, 99999-00012",
         r#"{"a": "85", "b": "99999-0001"}"#,
+        r#"{"ddd": "86", "numero": "99999-0001"}"#,
+        r#"{"ddd": "85", "id": "99999-0001"}"#,
         "[85, 99999, 0001]",
         "020 7946 0018",
         "1.5999990001E10",

@@ -24,11 +24,6 @@ const APART_IN_TEXT: [char; 4] = [' ', ',', ';', '|'];
 /// What goes with such a word, if it is between the word and the value.
 const BETWEEN: [char; 8] = [' ', ',', ';', '/', '|', '-', '–', ':'];
 
-/// What the names of streets begin or end with, in lower case.
-const STREET_KINDS: &str = "rua|r|avenida|av|avda|ave|travessa|tv|trav|alameda|al|praca|praça|pca|pça|rodovia|rod|estrada|estr|\
-    largo|viela|beco|ladeira|via|calle|c|carrera|cra|cr|kr|calzada|camino|paseo|plaza|diagonal|transversal|street|st|\
-    avenue|road|rd|lane|ln|drive|dr|boulevard|blvd|court|ct|way|straße|strasse|str|rue|place|piazza|corso";
-
 /// Between the parts of a key. A slash alone is in "N/A", too.
 const SEPARATORS: [&str; 11] = [",", ";", "|", " / ", " ou ", " or ", " o ", " e ", " y ", " and ", " & "];
 /// Of parts of a key.
@@ -66,9 +61,7 @@ impl Placeholders {
 
     /// Whether a city is missing before the two letters of its state: `undefined, SP`, `N/A - SP`. "None, TO" is a town.
     fn is_only_a_state(&self, text: &str) -> bool {
-        let is_letters =
-            |state: &str| state.len() == 2 && state.bytes().all(|byte| byte.is_ascii_uppercase());
-        let Some((city, _)) = text.rsplit_once([' ', ',', '/', '-']).filter(|(_, state)| is_letters(state))
+        let Some((city, _)) = text.rsplit_once([' ', ',', '/', '-']).filter(|(_, state)| is_state(state))
         else {
             return false;
         };
@@ -160,6 +153,16 @@ impl Placeholders {
     }
 }
 
+/// Whether only the separator is left of a city and its state: `, SP`, `- SP`.
+pub(super) fn is_state_alone(text: &str) -> bool {
+    let rest = text.trim_start_matches(BETWEEN);
+    rest.len() < text.len() && is_state(rest)
+}
+
+fn is_state(text: &str) -> bool {
+    text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_uppercase())
+}
+
 /// Whether one of [`BETWEEN`] is in the text.
 fn has_separator(text: &str) -> bool {
     text.bytes().any(|byte| matches!(byte, b' ' | b',' | b';' | b'/' | b'|' | b'-' | b':'))
@@ -196,17 +199,12 @@ fn is_street_without_a_name(text: &str) -> bool {
     text.split(BETWEEN).filter(|word| !word.is_empty()).all(|word| {
         let is_nothing = AT_END.contains(&word) || ANYWHERE.contains(&word);
         let is_number = word.bytes().all(|byte| byte.is_ascii_digit());
-        let is_kind = is_street_kind(word);
+        let is_kind = sentences::is_street_kind(&word.trim_end_matches('.').to_lowercase());
         has_nothing |= is_nothing;
         let is_name = is_number && is_after_kind;
         is_after_kind = is_kind;
         is_nothing || is_kind || is_number && !is_name
     }) && has_nothing
-}
-
-fn is_street_kind(word: &str) -> bool {
-    let word = word.trim_end_matches('.').to_lowercase();
-    STREET_KINDS.split('|').any(|kind| kind == word)
 }
 
 /// `false` if the text certainly has none of the words that free text is looked through for: each has one of these

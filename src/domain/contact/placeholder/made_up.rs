@@ -163,8 +163,8 @@ pub(super) fn is_one_digit(text: &str) -> bool {
 /// written "300 555 1234".
 #[must_use]
 pub fn is_invented(text: &str, number: Option<&Phone>) -> bool {
-    // It is too short for its country.
-    if HIDDEN_CALLERS.contains(&text) {
+    // Most are too short for their country. Without the plus one is a number of Portugal and of Poland.
+    if HIDDEN_CALLERS.contains(&text) && number.is_none_or(|number| number.strength() == Strength::Weak) {
         return true;
     }
     let e164 = number.map(Phone::as_str);

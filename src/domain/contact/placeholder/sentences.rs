@@ -19,16 +19,23 @@ const MAX_WORDS: usize = 12;
 const MAX_TEXT: usize = 160;
 /// In bytes, of the word beside a denial in a field of names. `No So`, `Sem Ha` and `Non Hat` may be names.
 const MIN_BESIDE_DENIAL: usize = 5;
+/// In bytes, of one word of any other sentence in a field of names. `Ha Soon`, `A. Ask` and `Dare Soon` may be names.
+const MIN_CERTAIN: usize = 6;
+
+/// What the names of streets begin or end with, in lower case.
+const STREET_KINDS: &str = "rua|r|avenida|av|avda|ave|travessa|tv|trav|alameda|al|praca|praça|pca|pça|rodovia|rod|estrada|estr|\
+    largo|viela|beco|ladeira|via|calle|c|carrera|cra|cr|kr|calzada|camino|paseo|plaza|diagonal|transversal|street|st|\
+    avenue|road|rd|lane|ln|drive|dr|boulevard|blvd|court|ct|way|straße|strasse|str|rue|place|piazza|corso";
 
 /// What a word can say. The lists are folded and separated by spaces. In each the languages are Portuguese, Spanish, English,
 /// German, French, Italian and Dutch; a word that two of them have is in the first one.
-type Says = u8;
+type Says = u16;
 
 const DENIES: Says = 1;
 const DENIAL: &str = "nao no sem nenhum nenhuma nunca jamais recusou recusa sin ningun ninguno ninguna rehuso rechazo \
     not never without none unable declined declines decline refused refuses refuse cannot dont didnt doesnt hasnt isnt wasnt \
     cant couldnt wont wouldnt havent hadnt arent werent nicht nichts kein keine keinen keiner keinerlei ohne non ne pas aucun \
-    aucune sans nessun nessuna senza niet geen";
+    aucune sans nessun nessuna senza niet geen nada";
 
 /// To give, have, know or find something, and what is given.
 const GIVES: Says = 2;
@@ -61,19 +68,21 @@ const GIFT: &str = "informado informada informados informadas informou informa i
     mentionnee indique indiquee connu connue trouve trouvee defini definie repondu donne donnee donnees sais sait ai veut souhaite dire possede \
     fornito fornita specificato specificata indicato disponibile disponibili comunicato comunicata menzionato menzionata noto \
     informazione informazioni nota trovato trovata definito definita risposto applicabile pervenuto pervenuta inserito inserita ha ho vuole voglio detto \
-    dati opgegeven bekend beschikbaar ingevuld gevonden gegevens";
+    dati opgegeven bekend beschikbaar ingevuld gevonden gegevens \
+    deixou deixar deixado aplicable desea antwort erwahnt spezifiziert risposta presente presenti rispondere fornire repondre \
+    required detail details";
 
 /// That something is not there, in one word.
 const LACKS: Says = 4;
 const LACK: &str = "desconhecido desconhecida indisponivel ausente vazio vazia pendente pendentes aguardando indefinido \
     indefinida faltando faltante omitido omitida anonimo anonima desconocido desconocida pendiente pendientes esperando vacio \
-    vacia unknown unspecified undisclosed unavailable unanswered undefined unassigned unnamed missing absent empty \
-    pending awaiting waiting withheld redacted tbd tbc tba anonymous declined declines refused refuses recusou unbekannt unbekannter ausstehend fehlt fehlend \
-    leer offen inconnu inconnue manquant manquante indisponible sconosciuto sconosciuta mancante onbekend";
+    vacia desconoce inexistente unknown unspecified undisclosed unavailable unanswered undefined unassigned unnamed absent empty \
+    pending awaiting withheld redacted skipped unidentified tbd tbc tba anonymous declined declines refused refuses recusou unbekannt unbekannter ausstehend fehlt fehlend \
+    anonym anonyme inconnu inconnue manquant manquante indisponible sconosciuto sconosciuta mancante onbekend";
 
 /// Before what remains to be done: `a confirmar`, `por definir`, `to be confirmed`, `da definire`.
 const PRECEDES: Says = 8;
-const BEFORE: &str = "a por para da zu to ainda falta precisa sera seran serao wird werden";
+const BEFORE: &str = "a por para da zu noch to ainda falta precisa sera seran serao wird werden";
 
 /// What remains to be done.
 const REMAINS: Says = 16;
@@ -85,7 +94,7 @@ const TASK: &str = "confirmar confirmado confirmada definir definido informar in
     confirmed determined provided advised defined announced decided assigned completed filled supplied added verified updated \
     confirm determine ask collect fill complete verify check clarified \
     bestatigen klaren erganzen erfragen nachreichen confirmer preciser renseigner completer verifier determiner remplir \
-    communiquer venir confermare definire completare verificare determinare comunicare compilare precisare";
+    communiquer venir confermare definire completare verificare determinare comunicare compilare precisare specificare";
 
 /// That it follows.
 const FOLLOWS: Says = 32;
@@ -93,7 +102,7 @@ const LATER: &str = "depois despues luego later soon follow follows spater folgt
 
 /// What somebody promises to do later.
 const PROMISES: Says = 128;
-const PROMISE: &str = "mando manda passo passa paso enviarei mandarei passarei informarei falo digo avisarei enviare mandare \
+const PROMISE: &str = "mando manda mandar avisar passo passa paso enviarei mandarei passarei informarei falo digo avisarei enviare mandare \
     informare \
     pasare dare send tell";
 
@@ -103,9 +112,9 @@ const JOINT: &str = "o a os as um uma de da do das dos na no nas nos em por pelo
     esta esse essa ao ate ainda agora momento nesse neste mais ser sera foi foram sido seria vai vou ira te possivel fora \
     el la los las un una del al en con y lo le su aun todavia ahora hasta durante fue fueron ha han sido sera pudo posible \
     the an by in on of for to from at with his her their was were is are be been it this that yet so far any or and did does s one \
-    do ca wo could would will s during time now moment still currently i we they he she rather prefer prefers preferred prefere \
-    preferiu prefiro prefiero prefiere prefirio \
-    der die das vom von des dem den im bisher noch wurde wird ist zur zum ich es er sie und \
+    do ca wo could would will ll s during time now moment still currently i we they he she rather prefer prefers preferred prefere \
+    preferiu preferisce preferisco prefiro prefiero prefiere prefirio \
+    der die das vom von des dem den im bisher noch zu wurde wird ist zur zum ich es er sie und \
     les l du d par dans n est ete encore pour il elle je on et \
     dal dalla di nel nella stato stata ancora \
     cliente clientes usuario usuaria utilizador lead contato contacto pessoa persona visitante user customer client contact \
@@ -113,6 +122,11 @@ const JOINT: &str = "o a os as um uma de da do das dos na no nas nos em por pelo
     valor campo campos field conversa conversacao conversacion conversation chat gesprach mensagem mensaje message formulario \
     form texto text confirmacao confirmacion confirmation input assistente atendimento ligacao llamada call verification \
     validacao validacion envio";
+
+/// That there is nothing, or that it comes later, as the only word. In other sentences, and as a name, they are also something else:
+/// Leer is a town, `Still Waiting` a band.
+const ALONE: Says = 256;
+const LONE: &str = "missing waiting optional depois despues luego leer offen nichts spater folgt niente nulla vuoto vuota dopo rien vide";
 
 /// Known words that are not in the lists: the names of the fields.
 static LABELS: LazyLock<WordSet<&'static str>> = LazyLock::new(|| {
@@ -133,6 +147,7 @@ static WORDS: LazyLock<WordMap<&'static str, Says>> = LazyLock::new(|| {
         (FOLLOWS, LATER),
         (PROMISES, PROMISE),
         (JOINS, JOINT),
+        (ALONE, LONE),
     ];
     let mut words = WordMap::default();
     for (says, list) in lists {
@@ -143,6 +158,9 @@ static WORDS: LazyLock<WordMap<&'static str, Says>> = LazyLock::new(|| {
     words
 });
 
+/// In bytes, of a kind of street that is not only short for one.
+const MIN_KIND: usize = 3;
+
 /// The words of [`DENIAL`] before `n't`: `didn't provide`.
 const CONTRACTED: [&str; 14] = [
     "didn", "doesn", "don", "hasn", "haven", "hadn", "isn", "aren", "wasn", "weren", "couldn", "wouldn",
@@ -151,22 +169,44 @@ const CONTRACTED: [&str; 14] = [
 
 /// The words with which such a sentence can begin, besides the names of the fields.
 pub(super) fn starts() -> impl Iterator<Item = &'static str> {
-    WORDS.keys().copied().chain(CONTRACTED)
+    let kinds = STREET_KINDS.split('|').filter(|kind| kind.len() >= MIN_KIND);
+    WORDS.keys().copied().chain(CONTRACTED).chain(kinds)
 }
 
-/// Whether a word in lower case is in the name of a field.
+/// Whether a word in lower case is in the name of a field. The names of a phone are also names of people: Tim.
 pub(super) fn is_label(word: &str) -> bool {
-    LABELS.contains(word)
+    LABELS.contains(word) && !is_in(&[label::PHONE], word)
 }
+
+/// Whether the name of a street begins or ends with this word in lower case.
+pub(super) fn is_street_kind(word: &str) -> bool {
+    STREET_KINDS.split('|').any(|kind| kind == word)
+}
+
+/// Whether the word only says what is not known: `Rua desconhecida, 12`, `ville inconnue`.
+fn is_neutral(field: Field, word: &str) -> bool {
+    match field {
+        Field::Street => {
+            is_street_kind(word)
+                || is_in(field.labels(), word)
+                || word.bytes().all(|byte| byte.is_ascii_digit())
+        }
+        Field::City => is_in(field.labels(), word),
+        _ => false,
+    }
+}
+
+/// Before what a street is called by.
+const OF: [&str; 12] = ["do", "da", "dos", "das", "de", "del", "la", "el", "l", "du", "des", "d"];
 
 /// Whether the first of these words is short for a denial: Brazil's `ñ tem`, `n/ tem`, `s/ email`. `N. Ha` is a name.
 fn is_short_denial(folded: &str, word: &str) -> bool {
     word == "n" && !folded.starts_with("n.") || word == "s" && folded.starts_with("s/")
 }
 
-/// Whether a folded text is such a sentence. `is_titled` says that its words are written like those of a name, in a field of
+/// Whether a folded text is such a sentence. `is_like_a_name` says that its words are written like those of a name, in a field of
 /// names.
-pub(super) fn says_nothing(field: Field, folded: &str, is_titled: bool) -> bool {
+pub(super) fn says_nothing(field: Field, folded: &str, is_like_a_name: bool) -> bool {
     // An address or a link may consist of such words.
     if folded.len() > MAX_TEXT || folded.contains(['@', ':']) {
         return false;
@@ -174,17 +214,26 @@ pub(super) fn says_nothing(field: Field, folded: &str, is_titled: bool) -> bool 
     let spelled_out = folded.contains('\'').then(|| folded.replace("n't", " not"));
     let folded = spelled_out.as_deref().unwrap_or(folded);
     let (mut count, mut all, mut first, mut second) = (0, 0, 0, 0);
-    let (mut has_label, mut has_own_label, mut longest_gift) = (false, false, 0);
+    let (mut has_label, mut has_own_label, mut has_neutral) = (false, false, false);
+    let (mut longest_gift, mut longest) = (0, 0);
     for word in folded.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
         let says = WORDS.get(word).copied().unwrap_or_default();
         let is_label = LABELS.contains(word);
+        if says == 0 && is_neutral(field, word) && !is_number(word) {
+            has_neutral = true;
+            continue;
+        }
         // An address without a number says so.
         if says == 0 && !is_label || is_number(word) && is_of_an_address(field) {
             return false;
         }
-        has_label |= says == 0;
-        if says & GIVES != 0 || says & REMAINS != 0 && !is_titled {
+        // `Rua do Ausente` is one.
+        has_label |= says == 0 || has_neutral && OF.contains(&word);
+        if says & GIVES != 0 || says & REMAINS != 0 && !is_like_a_name {
             longest_gift = longest_gift.max(word.len());
+        }
+        if says & (LACKS | GIVES | REMAINS | PROMISES) != 0 {
+            longest = longest.max(word.len());
         }
         match count {
             0 if is_short_denial(folded, word) => first = says | DENIES,
@@ -197,17 +246,20 @@ pub(super) fn says_nothing(field: Field, folded: &str, is_titled: bool) -> bool 
         all |= says | first;
         count += 1;
     }
-    if !(2..=MAX_WORDS).contains(&count) {
-        return false;
-    }
     let has = |says: Says| all & says != 0;
-    let may_be_name = is_titled && !has_label && longest_gift < MIN_BESIDE_DENIAL;
+    match count {
+        1 if !has_neutral => return !is_like_a_name && has(LACKS | ALONE),
+        1..=MAX_WORDS => {}
+        _ => return false,
+    }
+    let may_be_name = is_like_a_name && !has_label && longest_gift < MIN_BESIDE_DENIAL;
     let is_denied = has(DENIES) && longest_gift > 0 && !may_be_name;
-    let is_without = first & DENIES != 0 && has_own_label && !is_titled && !is_of_an_address(field);
+    let is_without = first & DENIES != 0 && has_own_label && !is_like_a_name && !is_of_an_address(field);
     let is_after = second & REMAINS != 0 || second & JOINS != 0 && has(REMAINS);
     let is_task = first & PRECEDES != 0 && is_after;
     let is_later = has(FOLLOWS) && has(GIVES | REMAINS | PRECEDES | PROMISES);
-    is_denied || is_without || !has_label && (has(LACKS) || is_task || is_later)
+    let is_certain = !has_label && (!is_like_a_name || longest >= MIN_CERTAIN);
+    is_denied || is_without || is_certain && (has(LACKS) || is_task || is_later)
 }
 
 fn is_in(lists: &[&str], word: &str) -> bool {
@@ -232,7 +284,7 @@ mod tests {
 
     #[test]
     fn lists_are_folded() {
-        for list in [DENIAL, GIFT, LACK, BEFORE, TASK, LATER, PROMISE, JOINT] {
+        for list in [DENIAL, GIFT, LACK, BEFORE, TASK, LATER, PROMISE, JOINT, LONE] {
             for word in list.split_whitespace() {
                 assert_eq!(crate::domain::value::text::folded(word), word);
             }

@@ -25,6 +25,13 @@ pub(super) fn is_titled(text: &str) -> bool {
     text.split_whitespace().all(is_written_as_a_name)
 }
 
+/// Whether each word begins with a capital, also before a full stop or a comma: "A. Ask". One word alone may be in capitals.
+pub(super) fn is_like_a_name(text: &str) -> bool {
+    let is_one = || text.starts_with(char::is_uppercase) && text.chars().all(char::is_alphanumeric);
+    let is_name = |word: &str| is_written_as_a_name(word.trim_end_matches(['.', ',']));
+    is_one() || text.split_whitespace().all(is_name)
+}
+
 /// Strips brackets, quotes, dashes and the end of a sentence.
 pub(super) fn bare(text: &str) -> &str {
     let is_around = |c: char| {

@@ -1,5 +1,6 @@
 //! Placeholders of the default lists and of every form, and real values that resemble them.
 
+mod answers;
 mod beside;
 mod digits;
 mod families;

@@ -3,7 +3,7 @@
 use super::{
     asked::{self, asks, bit, labels},
     examples, sentences,
-    spelling::{bare, is_initials, is_titled, spelled},
+    spelling::{bare, is_initials, is_like_a_name, is_titled, spelled},
 };
 use crate::domain::{
     contact::field::Field,
@@ -17,7 +17,7 @@ use crate::domain::{
 /// Placeholders that are also names, folded: the default list `unless_a_name`.
 ///
 /// Not taken from the settings: contacts are rebuilt from events of years ago, and what won then must win again.
-pub(super) const DOUBTFUL: [&str; 38] = [
+pub(super) const DOUBTFUL: [&str; 37] = [
     "null",
     "none",
     "nil",
@@ -53,7 +53,6 @@ pub(super) const DOUBTFUL: [&str; 38] = [
     "false",
     "geen",
     "later",
-    "private",
     "skip",
     "error",
 ];
@@ -107,6 +106,9 @@ const TYPED: [&str; 24] = [
 
 /// Placeholders at the end of others, "not provided yet"; alone and capitalized they are names.
 const TAILS: [&str; 4] = ["yet", "ainda", "todavia", "aun"];
+
+/// Vietnamese, but without their accents surnames of Hokkien speakers.
+const WITH_ACCENTS: [&str; 2] = ["chua co", "khong ro"];
 
 /// Whether a stored value may be a placeholder or a name: "None" in a field of proper names. Such a value yields to
 /// any other.
@@ -162,6 +164,7 @@ impl Words {
         let several = phrases.iter().filter(|(phrase, reach)| {
             **reach == Reach::Anywhere
                 && phrase.contains(' ')
+                && !WITH_ACCENTS.contains(&&***phrase)
                 && phrase.chars().all(|c| c.is_alphanumeric() || c == ' ')
         });
         let joined = several.map(|(phrase, _)| phrase.replace(' ', "").into_boxed_str()).collect();
@@ -204,7 +207,10 @@ impl Words {
                 && (text == bare && is_titled(text) || is_initials(text) || is_abbreviated())
         };
         match self.phrases.get(&**spelled) {
-            Some(Reach::Anywhere) => !(TAILS.contains(&&**spelled) && is_named()),
+            Some(Reach::Anywhere) => {
+                let lacks_accents = WITH_ACCENTS.contains(&&**spelled) && text.is_ascii();
+                !(lacks_accents || TAILS.contains(&&**spelled) && is_named())
+            }
             // Namibia's code is what everybody else writes for "not available".
             Some(Reach::UnlessAName | Reach::KeysOnly) if field == Field::Country => {
                 text == "NA" || !is_country(text)
@@ -214,8 +220,9 @@ impl Words {
             Some(Reach::KeysOnly) if !field.is_free_text() => true,
             Some(Reach::KeysOnly) | None => {
                 let is_titled = field.is_proper_name() && is_titled(bare);
+                let is_like_a_name = field.is_proper_name() && is_like_a_name(bare);
                 self.are_phrases(field, spelled, is_titled)
-                    || sentences::says_nothing(field, spelled, is_titled)
+                    || sentences::says_nothing(field, spelled, is_like_a_name)
             }
         }
     }

@@ -102,3 +102,12 @@ pub(in crate::domain) const SPELLINGS: &[(&str, &str)] = &[
     ("85 99999-0001;", "as above: the end of an item of a list"),
     ("8\u{fe0f}\u{20e3}5\u{fe0f}\u{20e3} 99999-0001", "Unicode TS 51: keycaps"),
 ];
+
+/// Columns that make up `+5585999990001`, read in Brazil, and the source of each.
+pub(in crate::domain) const PARTS: &[(&str, &str)] = &[
+    ("+55, 85, 99999-0001", "CSV: three columns"),
+    ("+55;85;99999-0001", "CSV: three columns"),
+    ("85; 99999-0001", "CSV: two columns"),
+    ("85, 99999-0001", "CSV: two columns"),
+    ("(85), 999990001,", "CSV: two columns and an empty one"),
+];

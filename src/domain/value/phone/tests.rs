@@ -23,12 +23,66 @@ fn spellings_of_a_number_have_one_canonical_form() {
 }
 
 #[test]
-fn parts_and_next_lines_are_one_number() {
+fn columns_of_a_number_are_one_number() {
+    let region = Region::new("BR").unwrap();
+    for (text, source) in rows::PARTS {
+        let read = Phone::parse_one_of(text, region);
+        let read = read.as_ref().map(|(phone, is_one_of_two)| (phone.as_str(), *is_one_of_two));
+        assert_eq!(read, Some(("+5585999990001", false)), "{text} ({source})");
+    }
+}
+
+#[test]
+fn next_lines_and_extensions_make_no_number_of_another_country() {
     let region = Region::new("BR").unwrap();
     for (text, expected, source) in [
-        ("+55, 85, 98812-4471", Some(("+5585988124471", false)), "CSV: three columns"),
-        ("+55;85;98812-4471", Some(("+5585988124471", false)), "CSV: three columns"),
-        ("85; 98812-4471", Some(("+5585988124471", false)), "CSV: two columns"),
+        ("(11) 3044-5566/67", Some("+551130445566"), "letterheads: together a number of West Virginia"),
+        ("tel:11 3044-5566/67", Some("+551130445566"), "as above: with a scheme"),
+        ("(43) 3344-5566/67", Some("+554333445566"), "as above: Austria"),
+        ("(44) 3344-5566/67", Some("+554433445566"), "as above: Great Britain"),
+        ("(49) 3322-1100/01", Some("+554933221100"), "as above: Germany"),
+        ("(49) 3322-1100/1101", Some("+554933221100"), "as above: Germany, with four digits"),
+        ("(55) 3344-5567/68", Some("+555533445567"), "as above: another area of Brazil"),
+        ("(62) 3344-5566/67", Some("+556233445566"), "as above: Indonesia"),
+        ("(82) 3344-5566/67", Some("+558233445566"), "as above: Korea"),
+        ("(91) 3212-3456/57", Some("+559132123456"), "as above: India"),
+        ("(92) 3344-5566/67", Some("+559233445566"), "as above: Pakistan"),
+        ("(11) 3044-5566/12", None, "letterheads: it may be an extension"),
+        ("(49) 3322-1100/2", None, "as above: of one digit, Germany"),
+        ("(11) 3044-5566-67", None, "as above: after a hyphen"),
+        ("(49) 3322-1100 12", None, "as above: after a space"),
+    ] {
+        let read = Phone::parse_one_of(text, region);
+        let read = read.as_ref().map(|(phone, is_one_of_two)| (phone.as_str(), *is_one_of_two));
+        assert_eq!(read, expected.map(|number| (number, true)), "{text} ({source})");
+    }
+    assert_eq!(e164("030/901820/12", "DE"), None, "an extension");
+}
+
+#[test]
+fn a_single_digit_is_no_area() {
+    let region = Region::new("BR").unwrap();
+    for text in [
+        "1, 98812-4471",
+        "1; 98812-4471",
+        "1. 98812-4471",
+        "1) 98812-4471",
+        "8, 98812-4471",
+        "8 98812-4471",
+        "(8) 988124471",
+        "8 9 8812-4471",
+        "+55 8 98812-4471",
+        "+55, 8, 98812-4471",
+    ] {
+        let read = Phone::parse_one_of(text, region);
+        assert_eq!(read.as_ref().map(|(phone, _)| phone.as_str()), None, "{text}");
+    }
+}
+
+#[test]
+fn the_next_line_of_a_company_is_left_out() {
+    let region = Region::new("BR").unwrap();
+    for (text, expected, source) in [
         ("(85) 3344-5567/5568", Some(("+558533445567", true)), "letterheads: consecutive lines"),
         ("(11) 3333-4444 / 4445", Some(("+551133334444", true)), "letterheads: consecutive lines"),
         ("(85) 3344-5567/68", Some(("+558533445567", true)), "letterheads: the last two digits"),
@@ -49,6 +103,11 @@ fn national_and_renumbered_numbers_are_read_by_region() {
         ("+44 (0)20 7946 0018", "BR", "+442079460018", "Ofcom's numbers for drama"),
         ("442079460018", "BR", "+442079460018", "libphonenumber: a number that lost its plus"),
         ("030/901820", "DE", "+4930901820", "DIN 5008, old writing"),
+        ("040/12345-678", "DE", "+494012345678", "DIN 5008, an extension that can be dialed"),
+        ("85 9 8812-4471", "BR", "+5585988124471", "Anatel: the ninth digit apart"),
+        ("8 5 98812-4471", "BR", "+5585988124471", "as above: the digits of the area apart"),
+        ("9 8812 4471", "CL", "+56988124471", "libphonenumber: Chile's mobiles"),
+        ("1 202/555/0143", "BR", "+12025550143", "NANP: slashes"),
         ("(202) 555-0143", "US", "+12025550143", "NANP, numbers for fiction"),
         ("1-202-555-0143", "US", "+12025550143", "NANP: trunk prefix 1"),
         ("+52 1 55 1234 5678", "BR", "+525512345678", "IFT, numbering plan of 2018: 521 ended 2019"),

@@ -45,6 +45,8 @@ const SEPARATORS: [&str; 11] = ["/", ", ", ";", "|", " ou ", " or ", " o ", " e 
 const MAX_PARTS: usize = 3;
 /// In digits: a shorter part may be an extension, or the last digits of another line of a company.
 const MIN_DIGITS: usize = 7;
+/// Of a number (E.164, 6.1).
+const MAX_DIGITS: usize = 15;
 
 /// Of a company that has them in a row.
 const MAX_LINES: u16 = 9;
@@ -189,17 +191,70 @@ pub(super) fn before_next_line(text: &str) -> Option<&str> {
     (1..=MAX_LINES).contains(&steps).then_some(first)
 }
 
-/// One number whose parts are separated like two: `+55, 85, 98812-4471`, `85;98812-4471`.
-pub(super) fn joined_parts(text: &str) -> Option<String> {
-    if !text.contains([',', ';']) {
+/// The text before its last group of up to four digits, if `between` is before that group, and if it may be a number itself.
+pub(super) fn before_last_group<'a>(text: &'a str, between: &str) -> Option<&'a str> {
+    let text = text.trim_end_matches(is_punctuation);
+    let rest = text.trim_end_matches(|c: char| c.is_ascii_digit());
+    let first = rest.trim_end_matches(is_punctuation);
+    let has_group = (1..=4).contains(&(text.len() - rest.len())) && first.len() < rest.len();
+    if !has_group || !rest.get(first.len()..)?.contains(between) {
         return None;
     }
-    let parts: Vec<&str> = text.split([',', ';']).map(str::trim).filter(|part| !part.is_empty()).collect();
+    // After a scheme: `tel:11 …`.
+    let number = first.trim_start_matches(|c: char| c.is_alphabetic() || c == ':');
+    let is_number = number.chars().all(|c| c.is_ascii_digit() || c == '+' || is_punctuation(c));
+    let digits = number.bytes().filter(u8::is_ascii_digit).count();
+    (is_number && (MIN_DIGITS..=MAX_DIGITS).contains(&digits)).then_some(first)
+}
+
+/// One number whose parts are separated like two: `+55, 85, 98812-4471`, `85;98812-4471`.
+pub(super) fn joined_parts(text: &str) -> Option<String> {
+    if !text.contains([',', ';']) || text.contains(char::is_alphabetic) {
+        return None;
+    }
+    let parts: Vec<&str> = columns(text).collect();
+    joined(&parts)
+}
+
+/// The numbers of any text of which each part is in a column of its own, each number on its line; `None` if there is none. For
+/// searches.
+pub(in crate::domain) fn numbers_in_columns(text: &str) -> Option<String> {
+    let is_of_row = |c: char| c.is_ascii_digit() || matches!(c, '+' | ',' | ';') || is_punctuation(c);
+    let mut numbers = String::new();
+    for row in text.split(|c| !is_of_row(c)).filter(|row| row.contains([',', ';'])) {
+        let parts: Vec<&str> = columns(row).collect();
+        for found in parts.windows(2).chain(parts.windows(3)).filter_map(joined) {
+            numbers.extend([found.as_str(), "\n"]);
+        }
+    }
+    Some(numbers).filter(|numbers| !numbers.is_empty())
+}
+
+fn columns(text: &str) -> impl Iterator<Item = &str> {
+    text.split([',', ';']).map(str::trim).filter(|part| !part.is_empty())
+}
+
+/// One number of its parts: one or two codes, and what is dialed in its area. A single digit is no area.
+fn joined(parts: &[&str]) -> Option<String> {
     let digits = |part: &str| part.bytes().filter(u8::is_ascii_digit).count();
     let (number, codes) = parts.split_last()?;
-    let are_codes = codes.iter().all(|code| (1..=3).contains(&digits(code)) && code.len() <= 5);
-    let is_whole = (8..=9).contains(&digits(number)) && !text.contains(char::is_alphabetic);
+    let are_codes = codes.iter().all(|code| (2..=3).contains(&digits(code)) && code.len() <= 5);
+    let is_whole = (8..=9).contains(&digits(number));
     ((1..=2).contains(&codes.len()) && are_codes && is_whole).then(|| parts.join(" "))
+}
+
+/// Whether only one digit is before a Brazilian mobile number: the number of an item in a list, or an area that lost its other
+/// digit. Together they would be a number of another area from before the ninth digit.
+pub(super) fn lacks_an_area(text: &str, is_company_in_brazil: bool) -> bool {
+    let mut groups = text.split(|c: char| !c.is_ascii_digit()).filter(|group| !group.is_empty());
+    let mut first = groups.next().unwrap_or_default();
+    if first == "55" {
+        first = groups.next().unwrap_or_default();
+    } else if !is_company_in_brazil {
+        return false;
+    }
+    let mut rest = groups.flat_map(str::bytes);
+    first.len() == 1 && first != "0" && rest.next() == Some(b'9') && rest.count() == 8
 }
 
 /// Whether somebody lost the last digit of a Brazilian mobile number: `85 98812-447`. Without its groups it would be a number

@@ -1,29 +1,15 @@
 //! Lists and objects that a program has printed: `['Ana', None]`, `{"name":"Ana","email":null}`, `Lead(name='Ana')`. All of
 //! the text must be one and be understood; otherwise it stays whole.
 
+mod parts;
+
 use std::borrow::Cow;
 
 use super::quotes;
-use crate::domain::value::{label, text::folded};
+pub(in crate::domain) use parts::numbers_of_members;
 
 /// What a program calls the only thing that it returns.
 const ONLY: [&str; 5] = ["value", "output", "text", "result", "raw"];
-/// The names of the two parts of a name, and of a phone number, that an object may have apart, in their order.
-const PARTS: [(&str, &str, &str); 3] = [
-    (
-        label::NAME,
-        "first name|given name|primeiro nome|nome|nombre|nombres|vorname|prenom|name",
-        "last name|family name|surname|sobrenome|\
-        apellido|apellidos|nachname|nom|cognome",
-    ),
-    (
-        label::PHONE,
-        "ddd|area code|codigo de area",
-        "numero|number|telefone|telefono|phone|celular|phone number",
-    ),
-    (label::PHONE, "country code|ddi", "numero|number|telefone|telefono|phone|celular|phone number"),
-];
-
 /// What languages print for nothing.
 const NOTHING: [&str; 10] =
     ["null", "NULL", "None", "nil", "undefined", "undef", "NaN", "nan", "<NA>", "Nothing"];
@@ -60,7 +46,7 @@ pub(in crate::domain) fn printed_items(text: &str) -> Option<Vec<&str>> {
 }
 
 /// The value of the one member of a printed object that has one of these names, lists of `label`, or of its only member, or
-/// of two members that are parts of a value. Empty if it is nothing.
+/// of members that are parts of a value. Empty if it is nothing.
 pub(super) fn member<'a>(names: &[&str], text: &'a str) -> Option<Cow<'a, str>> {
     let mut rest = body(text)?;
     let mut members = Vec::new();
@@ -74,10 +60,10 @@ pub(super) fn member<'a>(names: &[&str], text: &'a str) -> Option<Cow<'a, str>> 
             Some(after) => rest = after,
         }
     }
-    let mut found = members.iter().filter(|(name, _)| is_named(names, name));
+    let mut found = members.iter().filter(|(name, _)| parts::is_named(names, name));
     match (found.next(), found.next()) {
         (Some((_, value)), None) => Some(Cow::Borrowed(value)),
-        (Some(_), Some(_)) => of_parts(names, &members).map(Cow::Owned),
+        (Some(_), Some(_)) => parts::joined(names, &members).map(Cow::Owned),
         (None, _) => match members.as_slice() {
             [(name, value)] if ONLY.contains(name) && !text.starts_with(['"', '\'']) => {
                 Some(Cow::Borrowed(value))
@@ -85,52 +71,6 @@ pub(super) fn member<'a>(names: &[&str], text: &'a str) -> Option<Cow<'a, str>> 
             _ => None,
         },
     }
-}
-
-/// The name in words: `fullName` is `full name`.
-fn in_words(name: &str) -> Cow<'_, str> {
-    let is_joined = name.bytes().zip(name.bytes().skip(1));
-    if !is_joined.clone().any(|(one, next)| one.is_ascii_lowercase() && next.is_ascii_uppercase()) {
-        return Cow::Borrowed(name);
-    }
-    let mut words = String::with_capacity(name.len() + 4);
-    for c in name.chars() {
-        if c.is_ascii_uppercase() && words.ends_with(|before: char| before.is_lowercase()) {
-            words.push(' ');
-        }
-        words.push(c);
-    }
-    Cow::Owned(words)
-}
-
-fn is_named(names: &[&str], name: &str) -> bool {
-    let is_part = |names: &[&str]| {
-        let name = folded(&in_words(name)).replace('_', " ");
-        PARTS.iter().any(|(list, first, _)| names.contains(list) && first.split('|').any(|part| part == name))
-    };
-    label::is_name(names, &in_words(name)) || is_part(names)
-}
-
-/// Two parts of a value, joined: `{"firstName":"Ana","lastName":"Souza"}`. `None` if they are two values.
-fn of_parts(names: &[&str], members: &[(&str, &str)]) -> Option<String> {
-    PARTS.iter().filter(|(list, ..)| names.contains(list)).find_map(|(_, first, second)| {
-        let part = |list: &str| {
-            let is_part = |name: &str| {
-                let name = folded(&in_words(name)).replace('_', " ");
-                list.split('|').any(|part| part == name)
-            };
-            let mut found = members.iter().filter(|(name, _)| is_part(name));
-            found.next().map(|(_, value)| *value).filter(|_| found.next().is_none())
-        };
-        let (one, other) = (part(first)?, part(second)?);
-        let count = members.iter().filter(|(name, _)| is_named(names, name)).count();
-        // A third one may be the whole value.
-        (count == 2).then(|| match () {
-            () if one.ends_with(other) => one.to_owned(),
-            () if one.is_empty() => other.to_owned(),
-            () => format!("{one} {other}"),
-        })
-    })
 }
 
 /// Whether what follows a name in an object or a line of one is all of a value, not the rest of the object.
@@ -225,6 +165,7 @@ fn closing(inner: &str, quote: char) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::value::label;
 
     #[test]
     fn members_of_objects_are_found() {
@@ -302,8 +243,21 @@ mod tests {
         ] {
             assert_eq!(member(&[label::NAME], text).as_deref(), Some(expected), "{text} ({source})");
         }
-        let text = r#"{"ddd":"85","numero":"988124471"}"#;
-        assert_eq!(member(&[label::PHONE], text).as_deref(), Some("85 988124471"));
+        for (text, expected, source) in [
+            (r#"{"ddd":"85","numero":"988124471"}"#, Some("85 988124471"), "RFC 8259, 4: an object as text"),
+            (
+                r#"{"ddi":"55","ddd":"85","numero":"988124471"}"#,
+                Some("+55 85 988124471"),
+                "as above: three parts",
+            ),
+            (r#"{"ddi":"055","numero":"988124471"}"#, Some("+55 988124471"), "as above: no area"),
+            (r#"{"country_code":"","phone":"85988124471"}"#, Some("85988124471"), "as above: no country"),
+            (r#"{"country_code":"55","phone":null}"#, Some(""), "as above: no number"),
+            (r#"{"country_code":"BR","phone":"85988124471"}"#, None, "as above: no code"),
+            (r#"{"ddd":"85","telefone":"33445567","celular":"988124471"}"#, None, "as above: two numbers"),
+        ] {
+            assert_eq!(member(&[label::PHONE], text).as_deref(), expected, "{text} ({source})");
+        }
         let text = r#"{"emailAddress":"ana@firma.io"}"#;
         assert_eq!(member(&[label::EMAIL], text).as_deref(), Some("ana@firma.io"));
     }

@@ -1,6 +1,8 @@
 //! Addresses of which somebody said or hid the signs: `ana arroba x ponto com`, `ana [at] x [dot] com`. Every word between
 //! the signs is a part of the address, so nothing is guessed.
 
+use std::ops::RangeInclusive;
+
 use crate::domain::value::{email::Email, text::folded};
 
 /// In bytes: the longest address, with words for its signs.
@@ -33,6 +35,8 @@ const SIGNS: [(&str, char); 24] = [
     ("tiret", '-'),
     ("streepje", '-'),
 ];
+/// In bytes, of such a word before it is folded.
+const LENGTHS: RangeInclusive<usize> = 2..=16;
 /// Around such a word on web pages.
 const BRACKETS: [char; 6] = ['(', ')', '[', ']', '{', '}'];
 
@@ -42,17 +46,16 @@ pub(super) fn address(text: &str) -> Option<String> {
         return None;
     }
     // Dictation writes the sign, but not the dots: `ana@x ponto com`.
-    if text.contains('@') {
-        let has_word = || text.split(' ').any(|word| sign(&folded(word)).is_some_and(|sign| sign != '@'));
-        return (text.matches('@').count() == 1 && has_word())
-            .then(|| address(&text.replace('@', " arroba ")))?;
+    if let Some((_, domain)) = text.split_once('@') {
+        let is_said = !domain.contains('@') && has_sign(text) && may_go_on(domain);
+        return is_said.then(|| address(&text.replace('@', " arroba ")))?;
     }
-    if let Some(shorter) = ["guion bajo", "guión bajo"].iter().find(|words| text.contains(**words)) {
-        return address(&text.replace(shorter, "underscore"));
+    if let Some(shorter) = with_underscores(text) {
+        return address(&shorter);
     }
     let mut address = String::with_capacity(text.len());
     let (mut is_after_word, mut at, mut has_dot) = (false, None, false);
-    let tokens = text.split(|c: char| c.is_whitespace() || BRACKETS.contains(&c));
+    let tokens = text.split(is_between);
     for token in tokens.filter(|token| !token.is_empty()) {
         let word = folded(token);
         let sign = sign(&word);
@@ -74,7 +77,51 @@ pub(super) fn address(text: &str) -> Option<String> {
     }
     // `Ada at x.example` works there.
     let is_said = has_dot || text.contains(BRACKETS) || at? != "at";
-    (is_said && is_after_word && Email::parse(&address).is_some()).then_some(address)
+    (is_said && is_after_word && !is_sentence(&address) && Email::parse(&address).is_some())
+        .then_some(address)
+}
+
+/// Whether any word but one for `@` stands for a sign.
+fn has_sign(text: &str) -> bool {
+    let mut words = text.split(is_between).filter(|word| LENGTHS.contains(&word.len()));
+    words.any(|word| sign(&folded(word)).is_some_and(|sign| sign != '@'))
+}
+
+/// Whether what follows a written sign may have dots that were said. If it has one, only a country can come after it: dictation
+/// also says the end of a sentence, `ana@x.com ponto final`.
+fn may_go_on(domain: &str) -> bool {
+    let mut words = domain.split_whitespace();
+    if !words.next().is_some_and(|first| first.contains('.')) {
+        return true;
+    }
+    let rest: Vec<&str> = words.collect();
+    match rest.as_slice() {
+        [] => true,
+        [dot, country] => {
+            let is_country = country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_alphabetic());
+            is_country && sign(&folded(dot)) == Some('.')
+        }
+        _ => false,
+    }
+}
+
+/// Whether the end is no top-level domain, but more of what somebody said: a full stop (`ponto final`), or words after a dash.
+fn is_sentence(address: &str) -> bool {
+    let end = address.trim_end_matches(|c: char| !c.is_alphanumeric()).rsplit('.').next().unwrap_or_default();
+    end.eq_ignore_ascii_case("final") || !end.chars().all(char::is_alphabetic)
+}
+
+/// The text with one word for what has two in Spanish. `None` if it has none.
+fn with_underscores(text: &str) -> Option<String> {
+    let lower = text.to_ascii_lowercase();
+    let words = ["guion bajo", "guión bajo"].into_iter().find(|words| lower.contains(words))?;
+    let (mut shorter, mut end) = (String::with_capacity(text.len()), 0);
+    for (at, found) in lower.match_indices(words) {
+        shorter.extend([text.get(end..at)?, "underscore"]);
+        end = at + found.len();
+    }
+    shorter.push_str(text.get(end..)?);
+    Some(with_underscores(&shorter).unwrap_or(shorter))
 }
 
 /// The text with signs for the words that stand for them, wherever they are. `None` if none stands for the sign of an
@@ -84,11 +131,13 @@ pub(in crate::domain) fn with_signs(text: &str) -> Option<String> {
     let has = |word: &str| lower.contains(word);
     let is_said = SIGNS.iter().any(|(name, sign)| *sign == '@' && *name != "at" && has(name))
         || ["(at)", "[at]", "{at}"].iter().any(|word| has(word))
-        || has(" at ") && (has(" dot ") || has(" punkt "));
+        || has(" at ") && (has(" dot ") || has(" punkt "))
+        || text.contains('@') && has_sign(text);
     if !is_said {
         return None;
     }
-    let is_between = |c: char| c.is_whitespace() || BRACKETS.contains(&c);
+    let shorter = with_underscores(text);
+    let text = shorter.as_deref().unwrap_or(text);
     let mut signed = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((word, after)) = rest.split_at_checked(rest.find(is_between).unwrap_or(rest.len())) {
@@ -107,6 +156,10 @@ pub(in crate::domain) fn with_signs(text: &str) -> Option<String> {
         }
     }
     Some(signed)
+}
+
+fn is_between(c: char) -> bool {
+    c.is_whitespace() || BRACKETS.contains(&c)
 }
 
 fn sign(folded: &str) -> Option<char> {
@@ -151,6 +204,9 @@ mod tests {
             (r#"{"a": "ana arroba x ponto com", "b": 1}"#, Some(r#"{"a": "ana@x.com", "b": 1}"#)),
             ("write to ada [at] x [dot] example!", Some("write to ada@x.example!")),
             ("ada at x dot example", Some("ada@x.example")),
+            ("write to ada@x dot example", Some("write to ada@x.example")),
+            ("Ada guion bajo L arroba x punto example", Some("Ada_L@x.example")),
+            ("ada@x.example wrote", None),
             ("we met at noon", None),
             ("", None),
         ] {
@@ -175,6 +231,13 @@ mod tests {
             "joão arroba x ponto com",
             "ana@x.com ponto",
             "ana@x.com, ponto de encontro",
+            "ana@gmail.com ponto final",
+            "ana@gmail.com point final",
+            "ana@gmail ponto com ponto final",
+            "ana arroba gmail ponto com ponto final",
+            "ana@x.com traço trabalho",
+            "ana arroba x ponto com traço trabalho",
+            "ana@x.com ponto trabalho",
             "ana",
             "(at)",
             "",

@@ -52,16 +52,30 @@ fn begins(field: Field, word: &str, parameter: &str) -> bool {
 fn is_blank(field: Field, name: &str, parameter: &str) -> bool {
     let is_identifier = name.starts_with(char::is_alphabetic)
         && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '.'));
-    let is_programs = || {
-        let mut characters = name.chars().zip(name.chars().skip(1));
-        name.contains('_') || characters.any(|(one, next)| one.is_lowercase() && next.is_uppercase())
-    };
+    // `reStart` and `eSales` are firms.
+    let names_part = |word: &str| is_in(PARTS, &word.to_lowercase()) || names_a_blank(field, word, parameter);
+    let is_programs = || name.contains('_') || humps(name).any(names_part);
     let is_own = || {
         let name = name.to_lowercase();
         let is_street = field == Field::Street && matches!(&*name, "rua" | "calle" | "avenida");
         is_street || field.labels().iter().any(|list| list.split('|').any(|label| label == name))
     };
     is_identifier && (is_programs() || names_a_blank(field, name, parameter) || is_own())
+}
+
+/// The words of `camelCase`. None if there is only one.
+fn humps(name: &str) -> impl Iterator<Item = &str> {
+    let starts = name.char_indices().zip(name.chars().skip(1));
+    let mut ends: Vec<usize> = starts
+        .filter(|((_, one), next)| one.is_lowercase() && next.is_uppercase())
+        .map(|((at, one), _)| at + one.len_utf8())
+        .collect();
+    let is_one = ends.is_empty();
+    ends.push(name.len());
+    let mut start = 0;
+    ends.into_iter()
+        .filter(move |_| !is_one)
+        .filter_map(move |end| name.get(std::mem::replace(&mut start, end)..end))
 }
 
 /// Whether a word is in braces: no number, document or date has one.
@@ -94,6 +108,8 @@ mod tests {
             (Field::Name, "{nome} Silva", "Python"),
             (Field::Name, "{primeiro_nome} Souza", "Python"),
             (Field::Name, "{firstName} Souza", "JavaScript: without its dollar"),
+            (Field::Name, "Ana {lastName}", "JavaScript: without its dollar"),
+            (Field::Company, "{companyName} Ltda", "JavaScript: without its dollar"),
             (Field::Name, "[nome] Silva", "forms"),
             (Field::Name, "$first Souza", "PHP"),
             (Field::Name, "Ana $sobrenome", "PHP"),
@@ -147,6 +163,9 @@ mod tests {
             (Field::Company, "50% OFF Outlet"),
             (Field::Company, "R$ 100 Store"),
             (Field::Company, "Bar [oito]"),
+            (Field::Company, "{reStart} Academia"),
+            (Field::Company, "[eSales] Brasil"),
+            (Field::Company, "<devHouse> Ltda"),
             (Field::Name, "-Ana-"),
             (Field::Name, "A$AP Rocky"),
             (Field::Email, "o'neil_{x}@a.b-c.example"),

@@ -85,6 +85,23 @@ fn words_for_nothing_between_parts_are_taken_off() {
 }
 
 #[test]
+fn state_without_its_city_is_no_city() {
+    for (text, source) in [
+        (", SP", "JavaScript: `${city}, ${state}`, without a city"),
+        ("/SP", "JavaScript: `${city}/${state}`, without a city"),
+        ("- SP", "as above: a hyphen"),
+        ("– SP", "as above: a dash"),
+    ] {
+        assert_eq!(DEFAULTS.why(Field::City, text, "parameter"), Some(Why::Word), "{text} ({source})");
+    }
+    for (field, text) in
+        [(Field::City, "SP"), (Field::City, "- Sé"), (Field::State, "- SP"), (Field::City, "É")]
+    {
+        assert_eq!(DEFAULTS.why(field, text, "parameter"), None, "{field} {text}");
+    }
+}
+
+#[test]
 fn words_around_a_key_are_taken_off_without_settings() {
     for (text, expected) in [
         ("ada@x.example / null", Some("ada@x.example")),

@@ -93,6 +93,9 @@ const OF_REGULATORS_AND_FORMS: &[(&str, &str, bool, &str)] = &[
     ("(11) 97777-7777", "BR", false, "Anatel: a mobile that somebody chose"),
     ("(11) 98765-4321", "BR", false, "Anatel: a mobile"),
     ("+266696687", "BR", true, "Twilio: ANONYMOUS on the keys"),
+    ("266696687", "BR", true, "Twilio: ANONYMOUS on the keys"),
+    ("266696687", "PT", false, "libphonenumber: a landline of Évora"),
+    ("266696687", "PL", false, "libphonenumber: a mobile of Poland"),
 ];
 
 #[test]
