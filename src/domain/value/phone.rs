@@ -93,17 +93,21 @@ impl Phone {
             canonical(&format!("+{number}"), None).or_else(|| without_doubled_code(number))?
         } else {
             let national = canonical(without_old_prefix(&number, region), Some(region));
+            let is_alone = || !is_with_another(text, "", region);
             // Most of the world dials 00 for +, so it counts in every region.
             let abroad = || {
                 let abroad = number.strip_prefix("00");
                 // A shorter one is a local number: `98812-4471` is not Iran's.
-                let is_whole = || number.len() >= MIN_WITH_COUNTRY && !is_with_another(text, "", region);
-                let number = abroad.or_else(|| is_whole().then_some(&*number))?;
+                let is_long = number.len() >= MIN_WITH_COUNTRY;
+                let number = abroad.or_else(|| (is_long && is_alone()).then_some(&*number))?;
                 canonical(&format!("+{number}"), None).filter(Self::is_strong)
             };
             match national {
                 Some(phone) if phone.is_strong() => phone,
-                national => abroad().or(national).or_else(|| without_doubled_code(&number))?,
+                national => {
+                    let doubled = || if is_alone() { without_doubled_code(&number) } else { None };
+                    abroad().or(national).or_else(doubled)?
+                }
             }
         };
         if let Some(extension) = extension {

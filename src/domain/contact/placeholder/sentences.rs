@@ -169,7 +169,7 @@ const CONTRACTED: [&str; 14] = [
 
 /// The words with which such a sentence can begin, besides the names of the fields.
 pub(super) fn starts() -> impl Iterator<Item = &'static str> {
-    let kinds = STREET_KINDS.split('|').filter(|kind| kind.len() >= MIN_KIND);
+    let kinds = STREET_KINDS.split('|').filter(|kind| kind.len() >= MIN_KIND).chain(label::CITY.split('|'));
     WORDS.keys().copied().chain(CONTRACTED).chain(kinds)
 }
 
@@ -248,7 +248,7 @@ pub(super) fn says_nothing(field: Field, folded: &str, is_like_a_name: bool) -> 
     }
     let has = |says: Says| all & says != 0;
     match count {
-        1 if !has_neutral => return !is_like_a_name && has(LACKS | ALONE),
+        1 if !has_neutral => return !is_like_a_name && has(ALONE),
         1..=MAX_WORDS => {}
         _ => return false,
     }

@@ -2,6 +2,9 @@
 
 use crate::domain::value::text::folded;
 
+/// In bytes, of letters that stand for words.
+const MAX_INITIALS: usize = 3;
+
 /// A capital followed by lower case, "Nada", also with a hyphen: "Ha-na", "Jean-Luc".
 fn is_written_as_a_name(text: &str) -> bool {
     text.starts_with(char::is_uppercase)
@@ -25,10 +28,15 @@ pub(super) fn is_titled(text: &str) -> bool {
     text.split_whitespace().all(is_written_as_a_name)
 }
 
-/// Whether each word begins with a capital, also before a full stop or a comma: "A. Ask". One word alone may be in capitals.
+/// Whether each word begins with a capital, also before a full stop or a comma: "A. Ask". One word alone may be in capitals, and
+/// so may a short one beside others: "Follow AI".
 pub(super) fn is_like_a_name(text: &str) -> bool {
     let is_one = || text.starts_with(char::is_uppercase) && text.chars().all(char::is_alphanumeric);
-    let is_name = |word: &str| is_written_as_a_name(word.trim_end_matches(['.', ',']));
+    let is_short = |word: &str| word.len() <= MAX_INITIALS && word.chars().all(char::is_uppercase);
+    let is_name = |word: &str| {
+        let word = word.trim_end_matches(['.', ',']);
+        is_written_as_a_name(word) || is_short(word) && text.contains(char::is_lowercase)
+    };
     is_one() || text.split_whitespace().all(is_name)
 }
 

@@ -25,8 +25,15 @@ pub(super) fn is_named(names: &[&str], name: &str) -> bool {
 }
 
 fn is_part(list: &str, name: &str) -> bool {
-    let name = folded(&in_words(name)).replace('_', " ");
-    list.split('|').any(|part| part == name)
+    is_listed(list, &key(name))
+}
+
+fn is_listed(list: &str, key: &str) -> bool {
+    list.split('|').any(|part| part == key)
+}
+
+fn key(name: &str) -> String {
+    folded(&in_words(name)).replace('_', " ")
 }
 
 /// The parts of a value, joined: `{"firstName":"Ana","lastName":"Souza"}`. `None` if they are several values.
@@ -99,8 +106,9 @@ fn named_digits(text: &str, at: usize) -> Option<(&'static str, &str)> {
     let is_of_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | ' ');
     let length: usize =
         before.chars().rev().take(MAX_NAME).take_while(|c| is_of_name(*c)).map(char::len_utf8).sum();
-    let name = before.get(before.len() - length..)?.trim_start();
-    let list = [COUNTRY_CODES, AREA_CODES, LOCAL_NUMBERS].into_iter().find(|list| is_part(list, name))?;
+    let name = Some(before.get(before.len() - length..)?.trim_start()).filter(|name| !name.is_empty())?;
+    let key = key(name);
+    let list = [COUNTRY_CODES, AREA_CODES, LOCAL_NUMBERS].into_iter().find(|list| is_listed(list, &key))?;
     let after = text.get(at + 1..)?;
     let value = after.trim_start_matches(|c| is_mark(c) || matches!(c, '>' | '=' | 'u' | 'b'));
     let end = value.find(|c: char| !(c.is_ascii_digit() || " +-.()".contains(c))).unwrap_or(value.len());
