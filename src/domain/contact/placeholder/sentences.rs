@@ -173,9 +173,11 @@ pub(super) fn starts() -> impl Iterator<Item = &'static str> {
     WORDS.keys().copied().chain(CONTRACTED).chain(kinds)
 }
 
-/// Whether a word in lower case is in the name of a field. The names of a phone are also names of people: Tim.
+/// Whether a word in lower case is in the name of a field other than the phone, whose names are also those of people: Tim.
 pub(super) fn is_label(word: &str) -> bool {
-    LABELS.contains(word) && !is_in(&[label::PHONE], word)
+    let mut others = Field::VARIANTS.iter().filter(|field| **field != Field::Phone);
+    LABELS.contains(word)
+        && (!is_in(&[label::PHONE], word) || others.any(|field| is_in(field.labels(), word)))
 }
 
 /// Whether the name of a street begins or ends with this word in lower case.

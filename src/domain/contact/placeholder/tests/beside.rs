@@ -78,6 +78,9 @@ fn words_for_nothing_between_parts_are_taken_off() {
         (Field::Position, "CTO @ undefined", "CTO", "JavaScript: `${position} @ ${company}`"),
         (Field::Name, "Company: N/A", "", "English: another field's name"),
         (Field::Name, "Exception: null", "", "Java: an error without a message"),
+        (Field::Name, "Contact: null", "", "Java: a name of the field"),
+        (Field::Name, "Tim: null", "Tim", "Java: a person, whose name is also an operator's"),
+        (Field::Name, "Ana: null", "Ana", "Java: a person"),
     ] {
         let rest = DEFAULTS.without_beside(field, text);
         assert_eq!(rest.as_deref(), Some(expected), "{field} {text} ({source})");
