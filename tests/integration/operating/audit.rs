@@ -48,6 +48,7 @@ async fn every_change_is_recorded_with_who_and_why(app: &TestApp) {
         "endpoint.pause",
         "endpoint.test",
         "delivery.resend",
+        "dead_letter.replay",
         "dead_letter.discard",
         "dead_letter.restore",
         "dead_letter.replay",
