@@ -164,9 +164,9 @@ mod tests {
 
     #[test]
     fn state_is_a_sentence() {
-        let plan = json!({ "action": "discard_deliveries", "canary": null, "total": 4,
-            "selection": { "company": "acme", "states": ["pending"] } });
-        let text = "action discard deliveries, selection (company acme, states pending), total 4";
+        let filter = json!({ "company": "acme", "states": ["pending"] });
+        let plan = json!({ "total": 4, "action": "discard_deliveries", "canary": null, "selection": filter });
+        let text = "total 4, action discard deliveries, selection (company acme, states pending)";
         assert_eq!(state(Some(&plan)), text);
         assert_eq!(state(Some(&json!({ "state": "open" }))), "state open");
         assert_eq!((state(None), state(Some(&Value::Null))), (String::new(), String::new()));

@@ -171,11 +171,9 @@ async fn resolved(shared: &Shared, given: &Given) -> Result<Result<Given, String
         return Ok(Ok(given.with("endpoint", text)));
     }
     match endpoints::find(&shared.database, company.as_deref(), text.trim()).await {
-        Ok(found) if found.len() > MAX_ENDPOINTS => {
-            Ok(Err(format!(
-                "Endpoint: more than {MAX_ENDPOINTS} companies use this address; enter the company, too."
-            )))
-        }
+        Ok(found) if found.len() > MAX_ENDPOINTS => Ok(Err(format!(
+            "Endpoint: more than {MAX_ENDPOINTS} companies use this address; enter the company, too."
+        ))),
         Ok(found) => {
             let ids: Vec<String> = found.iter().map(|key| key.id.to_string()).collect();
             Ok(Ok(given.with("endpoint", &ids.join(","))))

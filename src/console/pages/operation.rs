@@ -158,7 +158,9 @@ const fn explanation(action: Action) -> &'static str {
             "Each message goes to the queue of the stage that failed, and each delivery is due again, the oldest first. It \
              fails again if its cause is still there."
         }
-        Action::Discard => "They count as settled. What was discarded can be restored until retention removes it.",
+        Action::Discard => {
+            "They count as settled. What was discarded can be restored until retention removes it."
+        }
         Action::Restore => "They are open again, as they were before somebody discarded them.",
         Action::Resend => {
             "Each is due again, with the same id and the same bytes, the oldest first. One that has ended starts a new retry \

@@ -156,7 +156,10 @@ mod tests {
         for numbers in [[99_700, 0, 300], [1, 1, 1], [0, 1, 99_999], [100_000, 1, 1]] {
             let parts = of(numbers, numbers.iter().sum());
             assert!(parts.windows(2).all(|two| two[0].0 + two[0].1 + GAP == two[1].0), "{parts:?}");
-            assert!(parts.iter().all(|(begin, length)| *length >= LEAST && begin + length <= BAR), "{parts:?}");
+            assert!(
+                parts.iter().all(|(begin, length)| *length >= LEAST && begin + length <= BAR),
+                "{parts:?}"
+            );
         }
     }
 

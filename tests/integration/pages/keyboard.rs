@@ -106,7 +106,9 @@ async fn enter_in_a_field_of_several_buttons_presses_none(app: &TestApp) {
         chromium.press(ENTER).await;
         assert_eq!(chromium.run("return pressed").await, json!([]), "{path} {field}");
         // A click still presses it.
-        let click = format!("[...document.querySelectorAll('main button')].find((one) => one.textContent === '{button}').click()");
+        let click = format!(
+            "[...document.querySelectorAll('main button')].find((one) => one.textContent === '{button}').click()"
+        );
         chromium.run(&click).await;
         assert_eq!(chromium.run("return pressed").await, json!([button]), "{path} {field}");
     }

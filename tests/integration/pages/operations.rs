@@ -258,7 +258,8 @@ async fn rate_of_a_paused_operation_is_taken_off(app: &TestApp) {
         path
     };
     let path = paused("discard").await;
-    let resumed = app.json(&["operation", "resume", path.rsplit('/').next().unwrap(), "--rate", "unlimited"]).await;
+    let resumed =
+        app.json(&["operation", "resume", path.rsplit('/').next().unwrap(), "--rate", "unlimited"]).await;
     assert_eq!((&resumed["rate"], &resumed["state"]), (&Value::Null, &json!("done")));
     let path = paused("restore").await;
     let (resume, body) = (format!("/api/v1{path}/resume"), json!({ "rate": "unlimited" }));
