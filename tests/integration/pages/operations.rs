@@ -210,20 +210,24 @@ async fn plan_of_another_face_keeps_its_rate_and_its_canary(app: &TestApp) {
         AND after = '{\"state\": \"running\", \"rate\": null, \"canary\": null}'";
     assert_eq!(app.rows(run).await, 1);
     // On the command line and over the API.
-    for (options, rate, is_canary) in [
-        (&[][..], json!(50), true),
-        (&["--rate", "7"], json!(7), true),
-        (&["--canary"], json!(50), true),
-        (&["--rate", "unlimited"], Value::Null, true),
-        (&["--no-canary"], json!(50), false),
+    for (options, rate) in [
+        (&[][..], json!(50)),
+        (&["--rate", "7"], json!(7)),
+        (&["--canary"], json!(50)),
+        (&["--rate", "unlimited"], Value::Null),
     ] {
         let path = plan_elsewhere(&process).await;
         let id = path.rsplit('/').next().unwrap();
         let ended = app.cli(&[&["operation", "run", id], options].concat()).await;
-        // It pauses itself, or replays both.
-        assert_eq!(ended.code, Some(if is_canary { 3 } else { 0 }), "{options:?}: {}", ended.stderr);
-        assert_eq!(terms(app, &path).await, (rate, is_canary), "{options:?}");
+        assert_eq!(ended.code, Some(3), "{options:?}: {}", ended.stderr);
+        assert_eq!(terms(app, &path).await, (rate, true), "{options:?}");
     }
+    let path = plan_elsewhere(&process).await;
+    let ended = app.json(&["operation", "run", path.rsplit('/').next().unwrap(), "--no-canary"]).await;
+    assert_eq!(
+        (&ended["rate"], &ended["canary"], &ended["state"]),
+        (&json!(50), &Value::Null, &json!("done"))
+    );
     for (body, rate) in [
         (json!({}), json!(50)),
         (json!({ "rate": 7 }), json!(7)),
