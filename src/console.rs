@@ -7,6 +7,7 @@ mod api;
 mod body;
 mod caller;
 mod connections;
+mod decision;
 mod health;
 mod idempotency;
 mod keyring;

@@ -51,7 +51,7 @@ pub(super) enum Command {
 }
 
 const LIST_HELP: &str = "\
-Without --since it lists the last 24 hours. `--state pending` alone lists pending deliveries of any age.
+Without --since it lists the last 24 hours. `--state pending` and `--state discarded` alone list deliveries of any age.
 
 Examples:
   contact-relay delivery list --state pending

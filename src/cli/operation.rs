@@ -1,6 +1,6 @@
 //! `operation list|show|run|pause|resume|cancel`, and how commands work on an operation.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use clap::Subcommand;
 use uuid::Uuid;
@@ -102,30 +102,40 @@ pub(super) struct Changing {
 pub(super) struct Run {
     #[command(flatten)]
     of: Changing,
-    /// Maximum per second, instead of the planned rate
-    #[arg(long, value_name = "N")]
-    rate: Option<NonZeroU32>,
+    /// Maximum per second, or `unlimited`, instead of the planned rate
+    #[arg(long, value_name = "N", value_parser = rate)]
+    rate: Option<Rate>,
     /// Do 1, then 10, then 100 before all others, and pause if most of them fail again, even if that was not planned
     #[arg(long)]
     canary: bool,
+    /// Do all of them, even if a canary was planned
+    #[arg(long, conflicts_with = "canary")]
+    no_canary: bool,
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Resume {
     #[command(flatten)]
     of: Changing,
-    /// Maximum per second from now on
-    #[arg(long, value_name = "N")]
-    rate: Option<NonZeroU32>,
+    /// Maximum per second from now on, or `unlimited`
+    #[arg(long, value_name = "N", value_parser = rate)]
+    rate: Option<Rate>,
+}
+
+fn rate(text: &str) -> Result<Rate, String> {
+    if text == Rate::UNLIMITED {
+        return Ok(Rate::Unlimited);
+    }
+    text.parse().map(Rate::PerSecond).map_err(|_| format!("expected 1 or more, or {}", Rate::UNLIMITED))
 }
 
 pub(super) async fn run(command: Command, database: &Database, settings: &Settings) -> anyhow::Result<Exit> {
     match command {
         Command::List(args) => list(database, &args).await,
         Command::Show(args) => show(database, &args).await,
-        Command::Run(Run { of, rate, canary }) => {
+        Command::Run(Run { of, rate, canary, no_canary }) => {
             let id = operations::resolve(database, &of.id).await?.id;
-            let changes = Changes { rate: rate.map(Rate::PerSecond), canary: canary.then_some(true) };
+            let changes = Changes { rate, canary: (canary || no_canary).then_some(canary) };
             let running = operations::run(database, &of.who.actor()?, id, changes).await?;
             until_end(database, &of, settings, running).await
         }
@@ -139,7 +149,6 @@ pub(super) async fn run(command: Command, database: &Database, settings: &Settin
         }
         Command::Resume(Resume { of, rate }) => {
             let id = operations::resolve(database, &of.id).await?.id;
-            let rate = rate.map(Rate::PerSecond);
             let resumed = operations::resume(database, &of.who.actor()?, id, rate).await?;
             until_end(database, &of, settings, resumed).await
         }

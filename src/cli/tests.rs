@@ -58,7 +58,9 @@ delivery list --contact ID
 delivery show ID --company c
 delivery show ID --reveal --operator ada --because reason
 operation run ID --rate 5 --canary
+operation run ID --rate unlimited --no-canary
 operation resume ID --rate 5
+operation resume ID --rate unlimited
 operation show ID --items 5 --state dead
 delivery resend ID 0193f5a0 --dry-run --yes --rate 5
 delivery resend --state dead --company c --yes

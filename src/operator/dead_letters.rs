@@ -12,7 +12,10 @@ mod spans;
 pub mod transfer;
 
 pub use settle::ReplayError;
-pub(super) use settle::{begin, discard_window, end, publish, record_reopened, restore_window};
+pub(super) use settle::{
+    begin, discard_window, discard_with_deliveries, end, publish, record_reopened, replay_with_deliveries,
+    restore_window,
+};
 pub use show::{Shown, show};
 pub use sight::{Seen, reveal, seen};
 pub(super) use spans::Recording;

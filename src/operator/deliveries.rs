@@ -120,6 +120,13 @@ pub struct Delivery {
     pub attempts: Vec<Attempt>,
 }
 
+/// Whether deliveries in these states are found at any age, where a filter has no time. All others are those of the last day.
+/// Pending ones have an index of their own, and what was discarded, at whatever age, can be found to undo that.
+#[must_use]
+pub fn at_any_age(states: &[State]) -> bool {
+    !states.is_empty() && states.iter().all(|state| matches!(state, State::Pending | State::Discarded))
+}
+
 /// The lines of a listing for `keys`.
 ///
 /// # Errors

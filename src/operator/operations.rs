@@ -10,7 +10,7 @@ mod delivery;
 pub mod executor;
 mod replay;
 
-use std::{num::NonZeroU32, pin::Pin};
+use std::num::NonZeroU32;
 
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -64,22 +64,8 @@ pub struct Options {
     pub canary: bool,
 }
 
-impl Options {
-    fn rate(self) -> Option<i32> {
-        self.rate.map(stored)
-    }
-
-    fn canary(self, action: Action) -> Option<i32> {
-        first_canary(self.canary, action)
-    }
-}
-
 fn stored(rate: NonZeroU32) -> i32 {
     i32::try_from(rate.get()).unwrap_or(i32::MAX)
-}
-
-fn first_canary(is_wanted: bool, action: Action) -> Option<i32> {
-    (is_wanted && action.may_fail()).then_some(FIRST_CANARY)
 }
 
 /// How an operation runs from now on. What is `None` stays as it is.
@@ -98,6 +84,11 @@ pub enum Rate {
     Unlimited,
     /// At most so many.
     PerSecond(NonZeroU32),
+}
+
+impl Rate {
+    /// The word for no maximum, on the command line and over the API.
+    pub const UNLIMITED: &'static str = "unlimited";
 }
 
 impl Changes {
@@ -135,6 +126,9 @@ pub enum ChangeError {
         /// The states that allow it.
         needs: Vec<&'static str>,
     },
+    /// It has nothing that a canary could find out.
+    #[error("a discard or restore has no canary")]
+    NoCanary,
     /// The database failed.
     #[error("could not read or change the operation")]
     Database(#[from] sqlx::Error),
@@ -152,7 +146,8 @@ pub async fn plan(
     options: Options,
 ) -> Result<Operation, sqlx::Error> {
     let (id, shown) = (Uuid::now_v7(), chosen.shown());
-    let (rate, canary) = (options.rate(), options.canary(action));
+    let rate = options.rate.map(stored);
+    let canary = (options.canary && action.may_fail()).then_some(FIRST_CANARY);
     let new = New {
         id,
         action,
@@ -177,27 +172,30 @@ pub async fn plan(
     database.transact(|_| true, end).await
 }
 
-/// A change to an operation: [`run`], [`pause`], [`resume`] or [`cancel`], and how it runs from then on.
-pub type Decide = for<'a> fn(&'a Database, &'a Actor, Uuid, Changes) -> Decided<'a>;
-
-/// What it leads to.
-pub type Decided<'a> = Pin<Box<dyn Future<Output = Result<Operation, ChangeError>> + 'a>>;
-
 /// Starts a planned operation, as it was planned but for `changes`. A running process takes it up within seconds.
 ///
 /// # Errors
-/// When it was started before, is unknown, or the database fails.
+/// When it was started before, is unknown or cannot have the canary that it is to have, or the database fails.
 pub async fn run(
     database: &Database,
     actor: &Actor,
     id: Uuid,
     changes: Changes,
 ) -> Result<Operation, ChangeError> {
+    if changes.canary == Some(true) {
+        let planned = get(database, id).await?.ok_or_else(|| ChangeError::Unknown(id.to_string()))?;
+        if planned.action.parse().is_ok_and(|action: Action| !action.may_fail()) {
+            return Err(ChangeError::NoCanary);
+        }
+    }
     let begin = async |conn: &mut PgConnection, planned: &Operation| {
-        let canary = changes.canary.zip(planned.action.parse::<Action>().ok());
+        let canary = match changes.canary {
+            None => planned.canary,
+            Some(is_wanted) => is_wanted.then_some(FIRST_CANARY),
+        };
         let terms = store::Terms {
             rate: changes.rate(planned.rate),
-            canary: canary.map_or(planned.canary, |(is_wanted, action)| first_canary(is_wanted, action)),
+            canary,
             operator: &actor.name,
             via: actor.via.name(),
             reason: actor.reason.as_deref().or(planned.reason.as_deref()),

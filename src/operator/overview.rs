@@ -30,7 +30,7 @@ pub struct Overview {
     pub deliveries: Waiting,
     /// Events that wait to be published.
     pub events: Waiting,
-    /// Endpoints that are not open, with their state; at most a hundred.
+    /// Endpoints that are not open, with their state; at most a hundred, the first ones by company.
     pub endpoints: Vec<(LaneState, Troubled)>,
 }
 
@@ -39,6 +39,12 @@ impl Overview {
     #[must_use]
     pub fn unsettled(&self) -> i64 {
         self.failed.iter().map(|failed| failed.count).sum()
+    }
+
+    /// Whether there may be more endpoints than are listed.
+    #[must_use]
+    pub fn has_more_endpoints(&self) -> bool {
+        i64::try_from(self.endpoints.len()).is_ok_and(|count| count >= MAX_ENDPOINTS)
     }
 }
 

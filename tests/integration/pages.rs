@@ -6,6 +6,7 @@ mod chromium;
 mod discards;
 mod filters;
 mod in_chromium;
+mod keyboard;
 mod operations;
 mod people;
 mod reasons;
@@ -52,9 +53,9 @@ async fn every_page_says_what_healthy_looks_like(app: &TestApp) {
     let process = app.run(&[]).await;
     let browser = Browser::sign_in(&process, "view").await;
     for (path, text) in [
-        ("/", "Nothing has failed."),
+        ("/", "There are no open dead letters."),
         ("/", "All endpoints take webhooks."),
-        ("/failures", "Nothing has failed."),
+        ("/failures", "There are no open dead letters."),
         ("/dead-letters", "There are no open dead letters."),
         ("/operations", "There are no operations."),
         ("/deliveries", "No webhooks in this time."),
@@ -174,7 +175,7 @@ async fn only_a_whole_listing_says_that_there_is_nothing(app: &TestApp) {
     let process = with_dead_letters(app, 1).await;
     let browser = Browser::sign_in(&process, "operate").await;
     let claims = [
-        ("/failures", "Nothing has failed."),
+        ("/failures", "There are no open dead letters."),
         ("/dead-letters", "There are no open dead letters."),
         ("/operations", "There are no operations."),
         ("/deliveries", "No webhooks in this time."),
@@ -194,7 +195,7 @@ async fn only_a_whole_listing_says_that_there_is_nothing(app: &TestApp) {
     for (path, _) in claims {
         let cursor = if path == "/endpoints" { last } else { early };
         let ended = browser.open(&format!("{path}?cursor={cursor}")).await;
-        assert!(ended.text.contains("Nothing is left on this page."), "{path}: {}", ended.text);
+        assert!(ended.text.contains("This page is empty now."), "{path}: {}", ended.text);
         assert!(ended.links(path).contains(&path.to_owned()), "{path}");
         assert!(claims.iter().all(|(_, claim)| !ended.text.contains(claim)), "{path}: {}", ended.text);
     }

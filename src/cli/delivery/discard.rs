@@ -18,10 +18,11 @@ use crate::{
 
 pub(super) const HELP: &str = "\
 A pending delivery ends without another attempt, and the results of chains that waited only for it are published. One that is
-in flight, or was attempted since it was chosen, is left alone. Filters select pending deliveries of any age. A discard is an
-operation: if it is interrupted, a running service goes on with it, and `operation` lists, pauses, resumes and cancels it.
-`delivery resend` undoes it. Exits 3 when some could not be discarded. To give up a delivery that is dead, discard its dead
-letter.
+in flight, or was attempted since it was chosen, is left alone. Filters select pending deliveries of any age; if several
+companies have the address of --endpoint, give --company as well. A discard is an operation: if it is interrupted, a running
+service goes on with it, and `operation` lists, pauses, resumes and cancels it. Exits 3 when some could not be discarded.
+`delivery resend --state discarded` with the same filters sends them after all; a result that was published stays. To give up a
+delivery that is dead, discard its dead letter.
 
 Examples:
   contact-relay delivery discard --company acme --endpoint https://hooks.example/gone --dry-run
@@ -61,7 +62,7 @@ impl Select for Waiting {
     }
 
     async fn filter(&self, database: &Database) -> anyhow::Result<Filter> {
-        self.filters.of_pending().filter(database).await
+        self.filters.waiting(database).await
     }
 }
 

@@ -18,7 +18,8 @@ it, and `operation` lists, pauses, resumes and cancels it. Exits 3 when some cou
 
 Examples:
   contact-relay delivery resend 4e4f86f0-3309
-  contact-relay delivery resend --state dead --endpoint https://hooks.example/sales --since 2d --dry-run";
+  contact-relay delivery resend --state dead --endpoint https://hooks.example/sales --since 2d --dry-run
+  contact-relay delivery resend --state discarded --company acme";
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Resend {

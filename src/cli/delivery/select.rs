@@ -45,7 +45,8 @@ pub(in crate::cli) struct Filters {
     /// Only deliveries of the trigger with this name
     #[arg(long, value_name = "NAME")]
     trigger: Option<String>,
-    /// Only deliveries created since a time (2026-11-22T10:00:00Z) or within a duration (24h) [default: 24h; pending: any time]
+    /// Only deliveries created since a time (2026-11-22T10:00:00Z) or within a duration (24h) [default: 24h; pending, discarded:
+    /// any time]
     #[arg(long, value_name = "TIME", value_parser = Since::parse)]
     since: Option<Since>,
     /// Only the newest N
@@ -54,9 +55,8 @@ pub(in crate::cli) struct Filters {
 }
 
 impl Filters {
-    /// Pending deliveries have their own index; all others are found by time.
     fn since(&self) -> Option<Since> {
-        self.since.or_else(|| (self.state != [State::Pending]).then_some(Since::DAY))
+        self.since.or_else(|| (!deliveries::at_any_age(&self.state)).then_some(Since::DAY))
     }
 
     /// Whether a filter narrows; `--limit` alone chooses nothing.
@@ -70,9 +70,16 @@ impl Filters {
         self.state.iter().any(|state| *state != State::Pending)
     }
 
-    /// The same filters of pending deliveries.
-    pub(super) fn of_pending(&self) -> Self {
-        Self { state: vec![State::Pending], ..self.clone() }
+    /// The pending deliveries that they select, of one endpoint at most: a receiver may be gone for one of the companies that share
+    /// its address.
+    ///
+    /// # Errors
+    /// When the endpoint is unknown or ambiguous, or the database fails.
+    pub(super) async fn waiting(&self, database: &Database) -> anyhow::Result<Filter> {
+        if let Some(endpoint) = &self.endpoint {
+            endpoints::resolve(database, self.company.as_deref(), endpoint).await?;
+        }
+        Self { state: vec![State::Pending], ..self.clone() }.filter(database).await
     }
 }
 
@@ -183,12 +190,15 @@ mod tests {
     }
 
     #[test]
-    fn only_pending_deliveries_are_listed_at_any_age() {
+    fn pending_and_discarded_deliveries_are_listed_at_any_age() {
         for (arguments, expected) in [
             (&[][..], Some(Since::DAY)),
             (&["--state", "dead"], Some(Since::DAY)),
             (&["--state", "pending", "--state", "dead"], Some(Since::DAY)),
+            (&["--state", "discarded", "--state", "delivered"], Some(Since::DAY)),
             (&["--state", "pending"], None),
+            (&["--state", "discarded"], None),
+            (&["--state", "discarded", "--state", "pending"], None),
             (&["--state", "pending", "--since", "24h"], Some(Since::DAY)),
         ] {
             let parsed = Command::try_parse_from([&["x"], arguments].concat()).unwrap();

@@ -34,7 +34,7 @@ use crate::{
     settings::Role,
 };
 
-/// How far back a listing goes without `since`. Pending deliveries are listed at any age.
+/// How far back a listing goes without `since`, unless its states are listed at any age.
 const DAY: time::Duration = time::Duration::DAY;
 
 pub(super) fn routes() -> Vec<Route> {
@@ -80,22 +80,28 @@ pub(super) struct Given {
 }
 
 impl Given {
-    /// The same filters of pending deliveries, the only ones that can be discarded.
-    pub(super) fn of_pending(self) -> Result<Self, Problem> {
+    /// The pending deliveries that they select, the only ones that can be discarded, of one endpoint at most: a receiver may be gone
+    /// for one of the companies that share its address.
+    pub(super) async fn waiting(self, database: &Database) -> Result<Filter, Problem> {
         let pending = DeliveryState::Pending.name();
         if self.state.iter().flatten().any(|state| state != pending) {
             return Err(Problem::invalid("filter", "only `pending` deliveries can be discarded"));
         }
-        Ok(Self { state: Some(vec![pending.to_owned()]), ..self })
+        let given = Self { state: Some(vec![pending.to_owned()]), ..self };
+        let filter = given.filter(database, None).await?;
+        if filter.endpoints.as_ref().is_some_and(|endpoints| endpoints.len() > 1) {
+            return Err(Problem::invalid("endpoint", "several match; give the company, or more of the id"));
+        }
+        Ok(filter)
     }
 
-    /// The filter, from a place on. Without `since`, it goes back a day, but includes pending deliveries of any age.
+    /// The filter, from a place on. Without `since`, it goes back a day, unless its states are found at any age.
     pub(super) async fn filter(self, database: &Database, from: Option<Cursor>) -> Result<Filter, Problem> {
         let states = self.state.unwrap_or_default();
         let states: Vec<DeliveryState> =
             states.iter().map(|name| input::named("state", name)).collect::<Result<_, _>>()?;
         let company = input::storable("company", self.company)?;
-        let day = || (states != [DeliveryState::Pending]).then(|| OffsetDateTime::now_utc() - DAY);
+        let day = || (!deliveries::at_any_age(&states)).then(|| OffsetDateTime::now_utc() - DAY);
         let mut filter = Filter {
             event_id: input::storable("event", self.event)?,
             contact: input::read("contact", self.contact, "the id of a contact")?,

@@ -17,6 +17,7 @@ use crate::{
     console::{
         body::{Json, Params},
         caller::Caller,
+        decision::Decision,
         problem::Problem,
         reply::Reply,
         route::Route,
@@ -42,18 +43,10 @@ pub(super) fn routes() -> Vec<Route> {
         Route::read("/api/v1/operations/{id}/items", Role::Viewer, items),
         Route::change("/api/v1/deliveries/resend/plan", Role::Operator, plan_resend),
         Route::change("/api/v1/deliveries/discard/plan", Role::Operator, plan_discard),
-        decision::<Run>("/api/v1/operations/{id}/run", |database, actor, id, changes| {
-            Box::pin(operations::run(database, actor, id, changes))
-        }),
-        decision::<Because>("/api/v1/operations/{id}/pause", |database, actor, id, _| {
-            Box::pin(operations::pause(database, actor, id))
-        }),
-        decision::<Resume>("/api/v1/operations/{id}/resume", |database, actor, id, changes| {
-            Box::pin(operations::resume(database, actor, id, changes.rate))
-        }),
-        decision::<Because>("/api/v1/operations/{id}/cancel", |database, actor, id, _| {
-            Box::pin(operations::cancel(database, actor, id))
-        }),
+        decision::<Run>("/api/v1/operations/{id}/run", Decision::Run),
+        decision::<Because>("/api/v1/operations/{id}/pause", Decision::Pause),
+        decision::<Resume>("/api/v1/operations/{id}/resume", Decision::Resume),
+        decision::<Because>("/api/v1/operations/{id}/cancel", Decision::Cancel),
     ]
 }
 
@@ -189,7 +182,7 @@ async fn plan_discard(
     let actor = caller.because(new.reason.as_deref())?;
     let options = options(new.rate, false)?;
     let filter = match new.filter {
-        Some(given) => Some(given.of_pending()?.filter(&shared.database, None).await?),
+        Some(given) => Some(given.waiting(&shared.database).await?),
         None => None,
     };
     let selection = selection("deliveries", new.deliveries, filter)?;
@@ -222,11 +215,11 @@ fn positive(rate: Option<u32>) -> Result<Option<NonZeroU32>, Problem> {
 }
 
 /// The body of a decision: its reason, and what it changes of how the operation runs.
-trait Decision: DeserializeOwned + Send + 'static {
+trait Terms: DeserializeOwned + Send + 'static {
     fn read(self) -> Result<(Option<String>, Changes), Problem>;
 }
 
-impl Decision for Because {
+impl Terms for Because {
     fn read(self) -> Result<(Option<String>, Changes), Problem> {
         Ok((self.reason, Changes::default()))
     }
@@ -236,15 +229,14 @@ impl Decision for Because {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Run {
-    #[serde(default, deserialize_with = "input::whole")]
-    rate: Option<u32>,
+    rate: Option<NewRate>,
     canary: Option<bool>,
     reason: Option<String>,
 }
 
-impl Decision for Run {
+impl Terms for Run {
     fn read(self) -> Result<(Option<String>, Changes), Problem> {
-        let rate = positive(self.rate)?.map(Rate::PerSecond);
+        let rate = self.rate.map(NewRate::read).transpose()?;
         Ok((self.reason, Changes { rate, canary: self.canary }))
     }
 }
@@ -253,28 +245,47 @@ impl Decision for Run {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Resume {
-    #[serde(default, deserialize_with = "input::whole")]
-    rate: Option<u32>,
+    rate: Option<NewRate>,
     reason: Option<String>,
 }
 
-impl Decision for Resume {
+impl Terms for Resume {
     fn read(self) -> Result<(Option<String>, Changes), Problem> {
-        let rate = positive(self.rate)?.map(Rate::PerSecond);
+        let rate = self.rate.map(NewRate::read).transpose()?;
         Ok((self.reason, Changes { rate, canary: None }))
     }
 }
 
+/// A number, or the word for none.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum NewRate {
+    Number(f64),
+    Word(String),
+}
+
+impl NewRate {
+    fn read(self) -> Result<Rate, Problem> {
+        let text = match self {
+            // It prints a whole number without a fraction, and all digits of it.
+            Self::Number(number) => number.to_string(),
+            Self::Word(word) if word == Rate::UNLIMITED => return Ok(Rate::Unlimited),
+            Self::Word(_) => String::new(),
+        };
+        let rate = text.parse().map(Rate::PerSecond);
+        rate.map_err(|_| Problem::invalid("rate", "expected a whole number from 1 on, or `unlimited`"))
+    }
+}
+
 /// The route of a decision.
-fn decision<D: Decision>(path: &'static str, decide: operations::Decide) -> Route {
+fn decision<T: Terms>(path: &'static str, decision: Decision) -> Route {
     let handler = move |State(shared): State<Shared>,
                         caller: Caller,
                         InPath(id): InPath<Uuid>,
-                        Json(decision): Json<D>| async move {
-        let (reason, changes) = decision.read()?;
+                        Json(terms): Json<T>| async move {
+        let (reason, changes) = terms.read()?;
         let actor = caller.because(reason.as_deref())?;
-        let decide = move || async move { Reply::of(&decide(&shared.database, &actor, id, changes).await?) };
-        on_one_thread(decide).await
+        Reply::of(&decision.carry_out(shared, actor, id, changes).await?)
     };
     Route::change(path, Role::Operator, handler)
 }

@@ -43,7 +43,9 @@ impl From<ChangeError> for Problem {
     fn from(error: ChangeError) -> Self {
         match error {
             ChangeError::Database(error) => error.into(),
-            state @ ChangeError::WrongState { .. } => Self::new(Kind::Conflict, state.to_string()),
+            error @ (ChangeError::WrongState { .. } | ChangeError::NoCanary) => {
+                Self::new(Kind::Conflict, error.to_string())
+            }
             other => Self::new(Kind::NotFound, other.to_string()),
         }
     }

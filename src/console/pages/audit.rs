@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{
     super::{body::Params, caller::Caller, problem::Problem, shared::Shared},
     parts::{Id, Moment, link, object, printable, words},
-    progress::path,
+    progress::{path, selection},
     query::{Choice, Given, MOMENT, PAGE, choices, moment},
     shell::{Shell, render},
 };
@@ -100,7 +100,11 @@ fn state(value: Option<&Value>) -> String {
         None | Some(Value::Null) => String::new(),
         Some(Value::Object(members)) => {
             let members = members.iter().filter(|(_, value)| !value.is_null());
-            let members = members.map(|(name, value)| format!("{} {}", words(name), text(value)));
+            let member = |(name, value): (&String, &Value)| match name.as_str() {
+                "selection" => format!("selection ({})", selection(value)),
+                _ => format!("{} {}", words(name), text(value)),
+            };
+            let members = members.map(member);
             members.collect::<Vec<_>>().join(", ")
         }
         Some(other) => text(other),
@@ -150,4 +154,21 @@ fn filter(given: &Given, now: OffsetDateTime) -> Result<Filter, String> {
         until: given.parsed("until", MOMENT, |text| moment(text, now))?,
         before: given.parsed("cursor", "a link of this page", |text| text.parse().ok())?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn state_is_a_sentence() {
+        let filter = json!({ "company": "acme", "states": ["pending"] });
+        let plan = json!({ "total": 4, "action": "discard_deliveries", "canary": null, "selection": filter });
+        let text = "total 4, action discard deliveries, selection (company acme, states pending)";
+        assert_eq!(state(Some(&plan)), text);
+        assert_eq!(state(Some(&json!({ "state": "open" }))), "state open");
+        assert_eq!((state(None), state(Some(&Value::Null))), (String::new(), String::new()));
+    }
 }

@@ -171,9 +171,9 @@ async fn resolved(shared: &Shared, given: &Given) -> Result<Result<Given, String
         return Ok(Ok(given.with("endpoint", text)));
     }
     match endpoints::find(&shared.database, company.as_deref(), text.trim()).await {
-        Ok(found) if found.len() > MAX_ENDPOINTS => {
-            Ok(Err("Endpoint: so many companies have this one; give the company as well.".to_owned()))
-        }
+        Ok(found) if found.len() > MAX_ENDPOINTS => Ok(Err(format!(
+            "Endpoint: more than {MAX_ENDPOINTS} companies use this address; enter the company, too."
+        ))),
         Ok(found) => {
             let ids: Vec<String> = found.iter().map(|key| key.id.to_string()).collect();
             Ok(Ok(given.with("endpoint", &ids.join(","))))
@@ -203,16 +203,17 @@ pub(super) fn filter(given: &Given, now: OffsetDateTime) -> Result<Filter, Strin
     let uuid = |text: &str| Uuid::try_parse(text).ok();
     let state = given.parsed("state", "one of the list", |text| DeliveryState::from_str(text).ok())?;
     let since = given.parsed("since", MOMENT, |text| moment(text, now))?;
-    // Pending deliveries are listed at any age; there is no index of all others by time.
-    let day = || (state != Some(DeliveryState::Pending)).then_some(now - time::Duration::DAY);
+    let states: Vec<DeliveryState> = state.into_iter().collect();
+    let day = || (!deliveries::at_any_age(&states)).then_some(now - time::Duration::DAY);
+    let since = since.or_else(day);
     Ok(Filter {
         company: given.given("company"),
-        states: state.map(|state| vec![state]),
+        states: Some(states).filter(|states| !states.is_empty()),
         endpoints: given.parsed("endpoint", "the whole id of an endpoint", endpoint_ids)?,
         event_id: given.given("event"),
         contact: given.parsed("contact", "the whole id of a contact", uuid)?,
         trigger: given.given("trigger"),
-        since: since.or_else(day),
+        since,
         ..Filter::default()
     })
 }

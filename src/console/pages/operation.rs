@@ -1,7 +1,5 @@
 //! One operation: what it will do, its progress, the outcome of each item, and the buttons to control it.
 
-use std::num::NonZeroU32;
-
 use askama::Template;
 use axum::{
     extract::{Path, State},
@@ -9,15 +7,15 @@ use axum::{
 };
 use strum::VariantArray as _;
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use super::{
     super::{
         body::{Form, Params},
         caller::Caller,
+        decision::Decision,
         problem::Problem,
         route::Route,
-        shared::{Shared, on_one_thread},
+        shared::Shared,
     },
     parts::{Badge, Id, Moment, Tone, count, object as link, printable, words},
     progress::{Progress, badge, path, selection, things, title, verb},
@@ -29,11 +27,10 @@ use crate::{
         audit::Actor,
         deliveries::Refusal,
         operations::{
-            self, Action, ChangeError, Changes, Decided, ItemFilter, ItemResult, ItemState, Items,
-            ListedItem, Object, Operation, Rate, State as Stage,
+            self, Action, ChangeError, Changes, ItemFilter, ItemResult, ItemState, Items, ListedItem, Object,
+            Operation, Rate, State as Stage,
         },
     },
-    postgres::Database,
     settings::Role,
 };
 
@@ -53,6 +50,8 @@ struct Page {
     /// The button beside the one that cancels it: its verb, class and name.
     change: Option<(&'static str, &'static str, &'static str)>,
     can_cancel: bool,
+    /// The rate that it has; empty without one.
+    rate: String,
     is_waiting: bool,
     paused_because: String,
     total: i64,
@@ -81,8 +80,6 @@ struct Plan {
     verb: &'static str,
     /// The class of the button that runs it.
     class: &'static str,
-    /// The planned rate; empty without one.
-    rate: String,
     /// Whether it can have a canary, and whether one was planned.
     has_canary: bool,
     canary: bool,
@@ -95,7 +92,6 @@ impl Plan {
             explanation: explanation(action),
             verb: verb(action),
             class: if is_discard { "danger" } else { "primary" },
-            rate: planned.rate.map(|rate| rate.to_string()).unwrap_or_default(),
             has_canary: action.may_fail(),
             canary: planned.canary.is_some(),
         }
@@ -162,7 +158,9 @@ const fn explanation(action: Action) -> &'static str {
             "Each message goes to the queue of the stage that failed, and each delivery is due again, the oldest first. It \
              fails again if its cause is still there."
         }
-        Action::Discard => "They count as settled. What was discarded can be restored until it leaves.",
+        Action::Discard => {
+            "They count as settled. What was discarded can be restored until retention removes it."
+        }
         Action::Restore => "They are open again, as they were before somebody discarded them.",
         Action::Resend => {
             "Each is due again, with the same id and the same bytes, the oldest first. One that has ended starts a new retry \
@@ -170,7 +168,8 @@ const fn explanation(action: Action) -> &'static str {
         }
         Action::DiscardDeliveries => {
             "They end without another attempt, and so do chains whose result waits only for them. What is in flight, or was \
-             attempted since it was chosen, is skipped. What was discarded can be resent until it leaves."
+             attempted since it was chosen, is skipped. What was discarded can be resent until \
+             retention removes it."
         }
     }
 }
@@ -225,6 +224,7 @@ fn page(shell: Shell, operation: &Operation, given: &Given, found: &Items, fault
             () => None,
         },
         can_cancel: is_open || is(Stage::Planned) || is(Stage::Paused),
+        rate: operation.rate.map(|rate| rate.to_string()).unwrap_or_default(),
         is_waiting: operation.is_waiting,
         paused_because: operation.paused_because.as_deref().map(printable).unwrap_or_default(),
         total: operation.total,
@@ -272,63 +272,35 @@ fn facts(operation: &Operation) -> Vec<(&'static str, String)> {
     all.into_iter().filter(|(_, value)| !value.is_empty()).collect()
 }
 
-/// The fields of a decision. All forms of an operation have the same.
-#[derive(Clone, Copy)]
-struct Fields {
-    rate: Option<NonZeroU32>,
-    canary: bool,
+/// Who decides, and how the operation runs from then on. All forms of an operation have the same fields.
+fn read(caller: &Caller, mut form: Params, decision: Decision) -> Result<(Actor, Changes), Problem> {
+    let rate = form.parsed("rate", |text| text.parse().ok(), "a whole number from 1 on")?;
+    // The field shows the rate that there is, so an empty one was emptied.
+    let rate = Some(rate.map_or(Rate::Unlimited, Rate::PerSecond));
+    // Only the form of a plan has this box, and one that is not ticked is not sent.
+    let canary = form.one("canary")?.is_some();
+    let actor = caller.because(form.one("reason")?.as_deref())?;
+    form.end()?;
+    Ok((actor, Changes { rate, canary: (decision == Decision::Run).then_some(canary) }))
 }
-
-impl Fields {
-    fn read(caller: &Caller, mut form: Params) -> Result<(Actor, Self), Problem> {
-        let rate = form.parsed("rate", |text| text.parse::<NonZeroU32>().ok(), "a whole number from 1 on")?;
-        let canary = form.one("canary")?.is_some();
-        let actor = caller.because(form.one("reason")?.as_deref())?;
-        form.end()?;
-        Ok((actor, Self { rate, canary }))
-    }
-
-    /// What the form of a plan says. It shows what was planned, so an empty field was emptied.
-    fn of_plan(self) -> Changes {
-        let rate = self.rate.map_or(Rate::Unlimited, Rate::PerSecond);
-        Changes { rate: Some(rate), canary: Some(self.canary) }
-    }
-
-    /// The rate in the form of a paused operation, where the field is empty unless the rate changes.
-    fn new_rate(self) -> Option<Rate> {
-        self.rate.map(Rate::PerSecond)
-    }
-}
-
-/// A change to an operation, as a form asks for it.
-type Decide = for<'a> fn(&'a Database, &'a Actor, Uuid, Fields) -> Decided<'a>;
 
 /// The forms that decide about an operation.
 pub(super) fn decisions() -> [Route; 4] {
     [
-        decision("/operations/{id}/run", Done::OperationRun, |database, actor, id, fields| {
-            Box::pin(operations::run(database, actor, id, fields.of_plan()))
-        }),
-        decision("/operations/{id}/pause", Done::OperationPaused, |database, actor, id, _| {
-            Box::pin(operations::pause(database, actor, id))
-        }),
-        decision("/operations/{id}/resume", Done::OperationResumed, |database, actor, id, fields| {
-            Box::pin(operations::resume(database, actor, id, fields.new_rate()))
-        }),
-        decision("/operations/{id}/cancel", Done::OperationCanceled, |database, actor, id, _| {
-            Box::pin(operations::cancel(database, actor, id))
-        }),
+        decision("/operations/{id}/run", Decision::Run, Done::OperationRun),
+        decision("/operations/{id}/pause", Decision::Pause, Done::OperationPaused),
+        decision("/operations/{id}/resume", Decision::Resume, Done::OperationResumed),
+        decision("/operations/{id}/cancel", Decision::Cancel, Done::OperationCanceled),
     ]
 }
 
-fn decision(path: &'static str, done: Done, decide: Decide) -> Route {
+fn decision(path: &'static str, decision: Decision, done: Done) -> Route {
     let handler = move |State(shared): State<Shared>,
                         caller: Caller,
                         Path(text): Path<String>,
                         Form(form): Form| async move {
-        let (id, (actor, fields)) = (id(&text)?, Fields::read(&caller, form)?);
-        let decide = move || async move { Ok(decide(&shared.database, &actor, id, fields).await?) };
-        on_one_thread(decide).await?;
+        let (id, (actor, changes)) = (id(&text)?, read(&caller, form, decision)?);
+        decision.carry_out(shared, actor, id, changes).await?;
         Ok::<_, Problem>(go(&self::path(id), done))
     };
     Route::form(path, Role::Operator, handler)

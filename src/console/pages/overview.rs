@@ -49,7 +49,7 @@ struct Figure {
     value: String,
     remark: String,
     tone: &'static str,
-    /// Where it is listed; empty if it is not.
+    /// Where it is listed or drawn; empty if nowhere.
     href: &'static str,
 }
 
@@ -124,7 +124,7 @@ fn figures(seen: &Overview) -> Vec<Figure> {
         Figure {
             name: "Dead letters",
             value: capped(unsettled),
-            remark: oldest.map_or("nothing failed".to_owned(), |at| format!("oldest {}", age(at, seen.now))),
+            remark: oldest.map_or("none open".to_owned(), |at| format!("oldest {}", age(at, seen.now))),
             tone: tone(unsettled, Tone::Failed),
             href: "/dead-letters",
         },
@@ -132,7 +132,7 @@ fn figures(seen: &Overview) -> Vec<Figure> {
         Figure {
             name: "Deliveries that wait",
             value: capped(seen.deliveries.count),
-            remark: waiting(&seen.deliveries, seen.now, "every webhook was sent"),
+            remark: waiting(&seen.deliveries, seen.now, "nothing to send"),
             tone: tone(seen.deliveries.count, Tone::Waiting),
             href: "/deliveries?state=pending",
         },
@@ -145,7 +145,7 @@ fn figures(seen: &Overview) -> Vec<Figure> {
         },
         Figure {
             name: "Endpoints in trouble",
-            value: if seen.endpoints.len() >= 100 { "100+".to_owned() } else { count(troubled) },
+            value: if seen.has_more_endpoints() { format!("{}+", count(troubled)) } else { count(troubled) },
             remark: states(seen),
             tone: tone(troubled, Tone::Failed),
             href: "/endpoints?state=trouble",
@@ -163,13 +163,14 @@ fn failure_rate(minutes: &[Minute]) -> Figure {
         value: percentage(failed, ended),
         remark: format!("{} of {}", count(failed), count(ended)),
         tone: if failed > 0 { Tone::Failed.into() } else { "" },
-        href: "/failures?since=1h",
+        href: "#hour",
     }
 }
 
-/// With one digit after the point, rounded up: only nothing is 0 %.
+/// With one digit after the point, rounded up, but only nothing is 0 % and only all is 100 %.
 fn percentage(part: i64, whole: i64) -> String {
     let tenths = (part.saturating_mul(1_000) + whole.max(1) - 1) / whole.max(1);
+    let tenths = if part < whole { tenths.min(999) } else { tenths };
     if tenths == 0 { "0 %".to_owned() } else { format!("{}.{} %", tenths / 10, tenths % 10) }
 }
 
@@ -181,7 +182,11 @@ fn states(seen: &Overview) -> String {
         .filter(|(count, _)| *count > 0)
         .map(|(count, state)| format!("{count} {}", words(state.name())));
     let texts: Vec<String> = texts.collect();
-    if texts.is_empty() { "all are open".to_owned() } else { texts.join(", ") }
+    match texts.join(", ") {
+        none if none.is_empty() => "all are open".to_owned(),
+        first if seen.has_more_endpoints() => format!("of the first {}: {first}", seen.endpoints.len()),
+        all => all,
+    }
 }
 
 fn age(at: OffsetDateTime, now: OffsetDateTime) -> String {
@@ -273,10 +278,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_nothing_is_zero_percent() {
-        for (part, whole, expected) in
-            [(0, 0, "0 %"), (0, 9, "0 %"), (1, 1_000_000, "0.1 %"), (1, 3, "33.4 %"), (7, 7, "100.0 %")]
-        {
+    fn only_nothing_is_zero_percent_and_only_all_is_a_hundred() {
+        for (part, whole, expected) in [
+            (0, 0, "0 %"),
+            (0, 9, "0 %"),
+            (1, 1_000_000, "0.1 %"),
+            (1, 3, "33.4 %"),
+            (999_999, 1_000_000, "99.9 %"),
+            (7, 7, "100.0 %"),
+        ] {
             assert_eq!(percentage(part, whole), expected, "{part} of {whole}");
         }
     }

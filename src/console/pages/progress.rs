@@ -12,6 +12,9 @@ const BAR: i64 = 1_000;
 /// The gap between its parts, which nothing but their color would tell apart otherwise.
 const GAP: i64 = 4;
 
+/// The length of the smallest part: one failure of a million must be seen.
+const LEAST: i64 = 4;
+
 /// How far an operation is, in numbers and as a bar.
 pub(super) struct Progress {
     pub(super) settled: String,
@@ -31,22 +34,31 @@ impl Progress {
             (operation.skipped, Tone::Waiting),
             (operation.failed, Tone::Failed),
         ];
-        let (mut bar, mut before) = (Vec::new(), 0_i64);
-        for (number, tone) in parts.into_iter().filter(|(number, _)| *number > 0) {
-            let place = |number: i64| number.saturating_mul(BAR) / operation.total.max(1);
-            let begin = place(before) + if bar.is_empty() { 0 } else { GAP };
-            before += number;
-            bar.push((begin, (place(before) - begin).max(1), tone.into()));
-        }
         Self {
             settled: count(settled),
             total: count(operation.total),
             done: count(operation.done),
             skipped: count(operation.skipped),
             failed: count(operation.failed),
-            bar,
+            bar: bar(parts, operation.total),
         }
     }
+}
+
+/// Where each part of a progress bar begins, its length, and its meaning. Each has the least length and a share of what that leaves.
+fn bar(parts: [(i64, Tone); 3], total: i64) -> Vec<(i64, i64, &'static str)> {
+    let parts: Vec<(i64, Tone)> = parts.into_iter().filter(|(number, _)| *number > 0).collect();
+    let settled: i64 = parts.iter().map(|(number, _)| number).sum();
+    let taken: i64 = parts.iter().map(|_| LEAST + GAP).sum::<i64>() - GAP;
+    let free = (settled.saturating_mul(BAR) / total.max(1) - taken).max(0);
+    let mut begin = 0;
+    let part = |(number, tone): (i64, Tone)| {
+        let place = begin;
+        let length = LEAST + free.saturating_mul(number) / settled;
+        begin += length + GAP;
+        (place, length, tone.into())
+    };
+    parts.into_iter().map(part).collect()
 }
 
 /// The path of its page.
@@ -123,6 +135,33 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn every_part_of_the_bar_is_seen() {
+        let of = |[done, skipped, failed]: [i64; 3], total: i64| {
+            let parts = [(done, Tone::Done), (skipped, Tone::Waiting), (failed, Tone::Failed)];
+            bar(parts, total).into_iter().map(|(begin, length, _)| (begin, length)).collect::<Vec<_>>()
+        };
+        for (numbers, total, expected) in [
+            ([0, 0, 0], 0, &[][..]),
+            ([0, 0, 0], 9, &[]),
+            ([1, 0, 0], 1, &[(0, 1_000)]),
+            ([1, 0, 0], 100_000, &[(0, 4)]),
+            ([500, 0, 0], 1_000, &[(0, 500)]),
+            ([999, 0, 1], 1_000, &[(0, 991), (995, 4)]),
+            ([499_999, 1, 500_000], 1_000_000, &[(0, 493), (497, 4), (505, 494)]),
+        ] {
+            assert_eq!(of(numbers, total), expected, "{numbers:?} of {total}");
+        }
+        for numbers in [[99_700, 0, 300], [1, 1, 1], [0, 1, 99_999], [100_000, 1, 1]] {
+            let parts = of(numbers, numbers.iter().sum());
+            assert!(parts.windows(2).all(|two| two[0].0 + two[0].1 + GAP == two[1].0), "{parts:?}");
+            assert!(
+                parts.iter().all(|(begin, length)| *length >= LEAST && begin + length <= BAR),
+                "{parts:?}"
+            );
+        }
+    }
 
     #[test]
     fn selection_is_a_sentence() {

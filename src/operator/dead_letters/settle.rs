@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use super::spans::{self, Recording};
 use crate::{
     amqp::{Message, PublishError, Publisher, Topology, properties},
-    domain::{event::Key, fault::Stage},
+    domain::{event::Key, fault::Stage, webhook::requested::DeliveryMessage},
     operator::audit::{self, Actor, Change},
     postgres::{
         Database,
@@ -104,6 +104,32 @@ pub(in crate::operator) async fn restore_window(
     deliveries::restore(conn, &restored.deliveries).await?;
     record(conn, actor, audit::DEAD_LETTER_RESTORE, &restored.dead_letters, State::Open).await?;
     Ok(restored.dead_letters)
+}
+
+/// Replays the dead letters of deliveries that are resent, discarded ones included.
+///
+/// # Errors
+/// When the database fails; the caller's transaction is then lost.
+pub(in crate::operator) async fn replay_with_deliveries(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    messages: &[DeliveryMessage<'_>],
+) -> Result<(), sqlx::Error> {
+    let replayed = store::begin_replay_of_deliveries(conn, messages).await?;
+    record(conn, actor, audit::DEAD_LETTER_REPLAY, &replayed, State::Replaying).await
+}
+
+/// Discards the unsettled dead letters of deliveries that are discarded.
+///
+/// # Errors
+/// When the database fails; the caller's transaction is then lost.
+pub(in crate::operator) async fn discard_with_deliveries(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    messages: &[DeliveryMessage<'_>],
+) -> Result<(), sqlx::Error> {
+    let discarded = store::discard_with_deliveries(conn, messages, &actor.name).await?;
+    record(conn, actor, audit::DEAD_LETTER_DISCARD, &discarded, State::Discarded).await
 }
 
 /// Records dead letters that are open again, because their replay was canceled before it was sent.

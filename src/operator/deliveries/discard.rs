@@ -9,9 +9,12 @@ use uuid::Uuid;
 use super::{Refusal, State};
 use crate::{
     domain::event::Key,
-    operator::audit::{self, Actor, Change},
+    operator::{
+        audit::{self, Actor, Change},
+        dead_letters,
+    },
     postgres::{
-        chain_results, dead_letters,
+        chain_results,
         deliveries::{self as store, Locked, RowKey},
         effects::events,
     },
@@ -58,7 +61,7 @@ async fn discard(
     let keys: Vec<Key> = rows.iter().map(|row| row.key.clone()).collect();
     store::discard(conn, &keys).await?;
     let messages: Vec<_> = waiting.iter().map(|one| one.message()).collect();
-    dead_letters::discard_with_deliveries(conn, &messages, &actor.name).await?;
+    dead_letters::discard_with_deliveries(conn, actor, &messages).await?;
     let results = chain_results::complete(conn, &rows, source).await?;
     events::insert(conn, Uuid::now_v7(), None, results).await?;
     let changes: Vec<Change<'_>> = waiting.iter().map(|one| discarded(one)).collect();

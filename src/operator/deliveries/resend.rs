@@ -12,9 +12,12 @@ use strum::VariantArray as _;
 use super::State;
 use crate::{
     domain::event::Key,
-    operator::audit::{self, Actor, Change},
+    operator::{
+        audit::{self, Actor, Change},
+        dead_letters,
+    },
     postgres::{
-        Database, dead_letters,
+        Database,
         deliveries::{self as store, Locked},
     },
 };
@@ -148,11 +151,11 @@ pub(in crate::operator) async fn resend_window(
     let ended: Vec<Key> = restarted.iter().map(|one| one.key.clone()).collect();
     store::restart(conn, &ended, State::VARIANTS).await?;
     store::make_due(conn, &made_due).await?;
-    let replayed: Vec<_> = restarted.iter().map(|one| one.message()).collect();
-    dead_letters::begin_replay_of_deliveries(conn, &replayed).await?;
     let resent = judged.iter().filter(|(_, judgment)| judgment.is_ok());
     let changes: Vec<Change<'_>> = resent.map(|(one, _)| resent_one(one)).collect();
     audit::record_all(conn, actor, &changes).await?;
+    let replayed: Vec<_> = restarted.iter().map(|one| one.message()).collect();
+    dead_letters::replay_with_deliveries(conn, actor, &replayed).await?;
     Ok(judged.into_iter().map(|(one, judgment)| (one.key.clone(), judgment)).collect())
 }
 

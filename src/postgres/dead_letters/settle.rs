@@ -128,26 +128,33 @@ pub async fn begin_replay(
     Ok(marked)
 }
 
-/// Marks the dead letters of these deliveries as replaying, discarded ones included, and counts the replay.
+/// Marks the dead letters of these deliveries as replaying, discarded ones included, and counts the replay. Returns them with
+/// their state before.
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.
 pub async fn begin_replay_of_deliveries(
     conn: &mut PgConnection,
     deliveries: &[DeliveryMessage<'_>],
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "UPDATE dead_letters dl
+) -> Result<Vec<(Key, String)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "WITH resent AS MATERIALIZED (
+             SELECT dl.company_id, dl.dead_letter_id, dl.state
+             FROM UNNEST($1::text[], $2::bytea[]) AS u(company_id, meaning)
+             JOIN dead_letters dl ON dl.company_id = u.company_id AND dl.stage = 'webhook' AND dl.meaning = u.meaning
+             WHERE dl.state IN ('open', 'replaying', 'discarded')
+             ORDER BY dl.company_id, dl.dead_letter_id FOR UPDATE OF dl)
+         UPDATE dead_letters dl
          SET state = 'replaying', replays = replays + 1, settled_at = NULL, settled_by = NULL
-         FROM UNNEST($1::text[], $2::bytea[]) AS u(company_id, meaning)
-         WHERE dl.company_id = u.company_id AND dl.stage = 'webhook' AND dl.meaning = u.meaning
-           AND dl.state IN ('open', 'replaying', 'discarded')",
+         FROM resent old WHERE dl.company_id = old.company_id AND dl.dead_letter_id = old.dead_letter_id
+         RETURNING dl.company_id, dl.dead_letter_id, old.state AS was",
         &column(deliveries, |one| one.delivery.company.as_str()) as &[&str],
         &column(deliveries, DeliveryMessage::meaning) as &[[u8; 32]],
     )
-    .execute(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(())
+    let of = |company, id| Key { company, id };
+    Ok(rows.into_iter().map(|row| (of(row.company_id, row.dead_letter_id), row.was)).collect())
 }
 
 /// Resolves the dead letters of deliveries that succeeded after a replay.
@@ -174,7 +181,8 @@ pub async fn resolve_deliveries(
     Ok(())
 }
 
-/// Discards the unsettled dead letters of deliveries that were discarded, on behalf of `operator`.
+/// Discards the unsettled dead letters of deliveries that were discarded, on behalf of `operator`. Returns them with their state
+/// before.
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.
@@ -182,19 +190,25 @@ pub async fn discard_with_deliveries(
     conn: &mut PgConnection,
     deliveries: &[DeliveryMessage<'_>],
     operator: &str,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "UPDATE dead_letters dl SET state = 'discarded', settled_at = now(), settled_by = $3
-         FROM UNNEST($1::text[], $2::bytea[]) AS u(company_id, meaning)
-         WHERE dl.company_id = u.company_id AND dl.stage = 'webhook' AND dl.meaning = u.meaning
-           AND dl.state IN ('open', 'replaying')",
+) -> Result<Vec<(Key, String)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "WITH given_up AS MATERIALIZED (
+             SELECT dl.company_id, dl.dead_letter_id, dl.state
+             FROM UNNEST($1::text[], $2::bytea[]) AS u(company_id, meaning)
+             JOIN dead_letters dl ON dl.company_id = u.company_id AND dl.stage = 'webhook' AND dl.meaning = u.meaning
+             WHERE dl.state IN ('open', 'replaying')
+             ORDER BY dl.company_id, dl.dead_letter_id FOR UPDATE OF dl)
+         UPDATE dead_letters dl SET state = 'discarded', settled_at = now(), settled_by = $3
+         FROM given_up old WHERE dl.company_id = old.company_id AND dl.dead_letter_id = old.dead_letter_id
+         RETURNING dl.company_id, dl.dead_letter_id, old.state AS was",
         &column(deliveries, |one| one.delivery.company.as_str()) as &[&str],
         &column(deliveries, DeliveryMessage::meaning) as &[[u8; 32]],
         operator,
     )
-    .execute(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(())
+    let of = |company, id| Key { company, id };
+    Ok(rows.into_iter().map(|row| (of(row.company_id, row.dead_letter_id), row.was)).collect())
 }
 
 /// Resolves unsettled dead letters whose replay ends with the publication.

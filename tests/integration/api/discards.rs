@@ -139,6 +139,7 @@ async fn plans_of_discards_that_make_no_sense_are_refused(app: &TestApp) {
         (json!({ "filter": {}, "canary": true }), 400, "invalid-request"),
         (json!({ "filter": {}, "rate": 0 }), 400, "invalid-request"),
         (json!({ "filter": {}, "deliveries": [] }), 400, "invalid-request"),
+        (json!({ "filter": { "endpoint": "https://hooks.example/gone" } }), 404, "not-found"),
         (json!({ "deliveries": [{ "company": "acme", "id": uuid::Uuid::now_v7() }] }), 404, "not-found"),
     ] {
         let answer = post(&process, "tok-o", PLAN, &body).await;

@@ -86,12 +86,27 @@ async fn dead_letter_of_a_discarded_delivery_is_discarded(app: &TestApp) {
     app.wait_for_rows("webhook_endpoints WHERE owner IS NULL", 1).await;
     app.json(&["delivery", "discard", "--company", "acme", "--yes", "--operator", "grace"]).await;
     assert_eq!(app.rows("dead_letters WHERE state = 'discarded' AND settled_by = 'grace'").await, 1);
+    assert_eq!(recorded(app, "discard", "grace", ("replaying", "discarded")).await, 1);
     assert_eq!(app.rows("webhook_deliveries WHERE state = 'discarded' AND attempts = 3").await, 1);
     assert_eq!(app.cli(&["verify"]).await.code, Some(0));
-    app.json(&["delivery", "resend", "--state", "discarded", "--yes"]).await;
-    app.the_dead_letter("replaying again", |dead| dead.state == "replaying").await;
+    app.json(&["delivery", "resend", "--state", "discarded", "--yes", "--operator", "ada"]).await;
+    let again = app.the_dead_letter("replaying again", |dead| dead.state == "replaying").await;
+    assert_eq!(recorded(app, "replay", "ada", ("discarded", "replaying")).await, 1);
+    // Its own record does not end before its state.
+    let shown = app.json(&["dead-letter", "show", &again.id.to_string()]).await;
+    assert_eq!(shown["changes"].as_array().unwrap().len(), 3, "{shown}");
     app.json(&["endpoint", "resume", &url]).await;
     app.the_dead_letter("resolved", |dead| dead.state == "resolved").await;
+}
+
+/// The records of a dead letter whose state was changed so by this operator.
+async fn recorded(app: &TestApp, verb: &str, operator: &str, (before, after): (&str, &str)) -> i64 {
+    let records = format!(
+        "audit_log JOIN dead_letters ON object = dead_letter_id::text AND audit_log.company_id = dead_letters.company_id
+         WHERE action = 'dead_letter.{verb}' AND operator = '{operator}' AND before = '{{\"state\": \"{before}\"}}'
+           AND after = '{{\"state\": \"{after}\"}}'"
+    );
+    app.rows(&records).await
 }
 
 #[apply(test)]
@@ -142,6 +157,29 @@ async fn discard_survives_a_crash(app: &TestApp) {
     assert_eq!(app.rows("audit_log WHERE action = 'delivery.discard'").await, 40);
     app.assert_settled().await;
     assert_eq!((results(app).await, app.receiver.requests().len()), (40, 1));
+}
+
+/// A receiver that many companies share may be gone for one of them only.
+#[apply(test)]
+async fn address_of_several_companies_needs_the_company(app: &TestApp) {
+    app.run(&[]).await;
+    let url = app.receiver.url("/ok");
+    for company in ["acme", "other"] {
+        app.broker.publish(&Event::lead("Bob").email("bob@x.example").webhook(&url).company(company)).await;
+    }
+    app.wait_for_deliveries("delivered", 2).await;
+    for company in ["acme", "other"] {
+        app.json(&["endpoint", "pause", &url, "--company", company]).await;
+        app.broker.publish(&Event::lead("Ada").email("ada@x.example").webhook(&url).company(company)).await;
+    }
+    app.wait_for_rows("webhook_pending", 2).await;
+    app.wait_for_rows("webhook_endpoints WHERE owner IS NULL", 2).await;
+    let discard = ["delivery", "discard", "--endpoint", url.as_str(), "--yes"];
+    assert_failed(&app.cli(&discard).await, 1, "matches several endpoints");
+    assert_eq!((app.rows("operations").await, app.rows("webhook_pending").await), (0, 2));
+    let one = app.json(&[&discard[..], &["--company", "acme"]].concat()).await;
+    assert_eq!(one["discarded"], 1);
+    assert_eq!(app.rows("webhook_pending WHERE company_id = 'other'").await, 1);
 }
 
 #[apply(test)]

@@ -269,6 +269,22 @@ impl Page {
             let is_ours = |tag| attribute(tag, "src").is_some_and(|src| src.starts_with("/assets/console-"));
             assert!(name != "script" || is_ours(tag), "an inline script in {}", self.at);
         }
+        self.assert_enter_is_harmless();
+    }
+
+    /// Enter in a field presses the first button of its form. If there are several, nobody has chosen that one.
+    fn assert_enter_is_harmless(&self) {
+        for form in self.html.split("<form").skip(1) {
+            let form = form.split("</form>").next().unwrap();
+            let tags = read(&format!("<form{form}")).tags.into_inner();
+            let is = |tag: &Tag, what: &str| attribute(tag, "type").as_deref() == Some(what);
+            let has_field = tags.iter().any(|tag| &*tag.name == "input" && !is(tag, "hidden"));
+            let buttons: Vec<&Tag> =
+                tags.iter().filter(|tag| &*tag.name == "button" && !is(tag, "button")).collect();
+            if has_field && buttons.len() > 1 {
+                assert!(attribute(buttons[0], "disabled").is_some(), "{}: <form{form}", self.at);
+            }
+        }
     }
 }
 

@@ -1,12 +1,13 @@
 //! Deliveries that wait are given up on pages.
 
 use macro_rules_attribute::apply;
+use serde_json::json;
 
 use super::{
     browser::{Browser, let_in},
     operations::run,
 };
-use crate::support::{app::TestApp, event::Event, only, process::Process, test};
+use crate::support::{app::TestApp, event::Event, http::Ask, only, process::Process, test};
 
 const PLAN: &str = "/deliveries/discard/plan";
 
@@ -88,4 +89,36 @@ async fn deliveries_that_wait_are_discarded_from_their_listing(app: &TestApp) {
     }
     let elsewhere = browser.submit("/operations/plan", &[("matching", "discard_deliveries")]).await;
     assert_eq!(elsewhere.status, 400);
+}
+
+/// A discard asks for no age, so what undoes it does not either.
+#[apply(test)]
+async fn discard_of_old_deliveries_is_undone_in_every_face(app: &TestApp) {
+    let process = behind_a_paused_endpoint(app, 3).await;
+    for table in ["webhook_deliveries WHERE state = 'pending'", "webhook_pending WHERE true"] {
+        let (table, which) = table.split_once(' ').unwrap();
+        let age = format!("UPDATE {table} SET created_at = created_at - interval '3 days' {which}");
+        sqlx::query(sqlx::AssertSqlSafe(age)).execute(&app.pool).await.unwrap();
+    }
+    let discarded = app.json(&["delivery", "discard", "--company", "acme", "--yes"]).await;
+    assert_eq!(discarded["discarded"], 3);
+    let resend = ["delivery", "resend", "--state", "discarded"];
+    assert_eq!(app.json(&[&resend[..], &["--dry-run"]].concat()).await["count"], 3);
+    assert_eq!(app.json(&[&resend[..], &["--dry-run", "--since", "24h"]].concat()).await["count"], 0);
+    let listed = app.json(&["delivery", "list", "--state", "discarded", "--state", "pending"]).await;
+    assert_eq!(listed.as_array().unwrap().len(), 3);
+    let body = json!({ "filter": { "state": ["discarded"] } });
+    let planned = process.ask(Ask::post("/api/v1/deliveries/resend/plan", &body).token("operate")).await;
+    assert_eq!((planned.status, &planned.json()["total"]), (201, &json!(3)));
+    let listed = process.ask(Ask::get("/api/v1/deliveries?state=discarded").token("view")).await;
+    assert_eq!(listed.json()["items"].as_array().unwrap().len(), 3);
+    let browser = Browser::sign_in(&process, "operate").await;
+    let page = browser.open("/deliveries?state=discarded").await;
+    assert_eq!((page.values_of("id").len(), page.value_of("since").unwrap().as_str()), (3, ""));
+    let matching = [("state", "discarded"), ("matching", "resend")];
+    let planned = browser.submit("/deliveries/resend/plan", &matching).await;
+    assert!(planned.text.contains("Resend 3 deliveries?"), "{}", planned.text);
+    run(&browser, &planned, &[], "done").await;
+    app.json(&["endpoint", "resume", &app.receiver.url("/ok")]).await;
+    app.wait_for_deliveries("delivered", 4).await;
 }

@@ -67,7 +67,7 @@ async fn all_that_match_are_counted_and_then_replayed(app: &TestApp) {
     let rest = browser.open(&next).await;
     assert_eq!((done.links("/dead-letters/").len(), rest.links("/dead-letters/").len()), (50, 10));
     let skipped = browser.open(&format!("{}?outcome=skipped", done.at)).await;
-    assert!(skipped.text.contains("None has this outcome and state."), "{}", skipped.text);
+    assert!(skipped.text.contains("No item has this outcome and state."), "{}", skipped.text);
     let listed = browser.open("/operations").await;
     assert_eq!(listed.links("/operations/"), [done.at.as_str()]);
     assert!(listed.text.contains("Replay of 60 dead letters") && listed.text.contains("olga"));
@@ -210,25 +210,91 @@ async fn plan_of_another_face_keeps_its_rate_and_its_canary(app: &TestApp) {
         AND after = '{\"state\": \"running\", \"rate\": null, \"canary\": null}'";
     assert_eq!(app.rows(run).await, 1);
     // On the command line and over the API.
-    for (options, rate) in [(&[][..], 50), (&["--rate", "7"], 7), (&["--canary"], 50)] {
+    for (options, rate) in [
+        (&[][..], json!(50)),
+        (&["--rate", "7"], json!(7)),
+        (&["--canary"], json!(50)),
+        (&["--rate", "unlimited"], Value::Null),
+    ] {
         let path = plan_elsewhere(&process).await;
         let id = path.rsplit('/').next().unwrap();
         let ended = app.cli(&[&["operation", "run", id], options].concat()).await;
         assert_eq!(ended.code, Some(3), "{options:?}: {}", ended.stderr);
-        assert_eq!(terms(app, &path).await, (json!(rate), true), "{options:?}");
+        assert_eq!(terms(app, &path).await, (rate, true), "{options:?}");
     }
-    for (body, rate) in
-        [(json!({}), 50), (json!({ "rate": 7 }), 7), (json!({ "rate": null, "canary": null }), 50)]
-    {
+    let path = plan_elsewhere(&process).await;
+    let ended = app.json(&["operation", "run", path.rsplit('/').next().unwrap(), "--no-canary"]).await;
+    assert_eq!(
+        (&ended["rate"], &ended["canary"], &ended["state"]),
+        (&json!(50), &Value::Null, &json!("done"))
+    );
+    for (body, rate) in [
+        (json!({}), json!(50)),
+        (json!({ "rate": 7 }), json!(7)),
+        (json!({ "rate": null, "canary": null }), json!(50)),
+        (json!({ "rate": "unlimited" }), Value::Null),
+    ] {
         let path = plan_elsewhere(&process).await;
         let running = process.ask(Ask::post(&format!("/api/v1{path}/run"), &body).token("operate")).await;
         assert_eq!(running.status, 200, "{running:?}");
-        assert_eq!(terms(app, &path).await, (json!(rate), true), "{body}");
+        assert_eq!(terms(app, &path).await, (rate, true), "{body}");
     }
     let path = plan_elsewhere(&process).await;
     let body = json!({ "canary": false });
     let running = process.ask(Ask::post(&format!("/api/v1{path}/run"), &body).token("operate")).await;
     assert_eq!((&running.json()["rate"], &running.json()["canary"]), (&json!(50), &Value::Null));
+}
+
+/// In every face, whoever resumes an operation keeps its rate, changes it or takes it off.
+#[apply(test)]
+async fn rate_of_a_paused_operation_is_taken_off(app: &TestApp) {
+    let process = with_dead_letters(app, 30).await;
+    let browser = Browser::sign_in(&process, "operate").await;
+    let paused = async |action: &str| {
+        let body = json!({ "action": action, "filter": {}, "rate": 1 });
+        let planned = process.ask(Ask::post("/api/v1/operations", &body).token("operate")).await.json();
+        let path = format!("/operations/{}", planned["id"].as_str().unwrap());
+        for verb in ["run", "pause"] {
+            let path = format!("/api/v1{path}/{verb}");
+            let done = process.ask(Ask::post(&path, &json!({})).token("operate")).await;
+            assert_eq!((done.status, &done.json()["rate"]), (200, &json!(1)), "{done:?}");
+        }
+        path
+    };
+    let path = paused("discard").await;
+    let resumed =
+        app.json(&["operation", "resume", path.rsplit('/').next().unwrap(), "--rate", "unlimited"]).await;
+    assert_eq!((&resumed["rate"], &resumed["state"]), (&Value::Null, &json!("done")));
+    let path = paused("restore").await;
+    let (resume, body) = (format!("/api/v1{path}/resume"), json!({ "rate": "unlimited" }));
+    let resumed = process.ask(Ask::post(&resume, &body).token("operate")).await;
+    assert_eq!((resumed.status, &resumed.json()["rate"]), (200, &Value::Null));
+    app.wait_for_rows("dead_letters WHERE state = 'open'", 30).await;
+    let path = paused("discard").await;
+    let page = browser.open(&path).await;
+    assert_eq!(page.value_of("rate").as_deref(), Some("1"));
+    let resumed = browser.submit(&form(&page, "resume"), &[("rate", "")]).await;
+    assert!(resumed.text.contains("no limit"), "{}", resumed.text);
+}
+
+/// What cannot fail again has nothing to try, whoever asks for it.
+#[apply(test)]
+async fn canary_of_a_discard_is_refused(app: &TestApp) {
+    let process = with_dead_letters(app, 1).await;
+    let body = json!({ "action": "discard", "filter": {} });
+    let planned = process.ask(Ask::post("/api/v1/operations", &body).token("operate")).await.json();
+    let path = format!("/operations/{}", planned["id"].as_str().unwrap());
+    let run = format!("/api/v1{path}/run");
+    let refused = process.ask(Ask::post(&run, &json!({ "canary": true })).token("operate")).await;
+    assert!(refused.status == 409 && refused.text().contains("has no canary"), "{refused:?}");
+    let id = planned["id"].as_str().unwrap();
+    let command = app.cli(&["operation", "run", id, "--canary"]).await;
+    assert!(command.code == Some(1) && command.stderr.contains("has no canary"), "{}", command.stderr);
+    let browser = Browser::sign_in(&process, "operate").await;
+    let page = browser.submit(&format!("{path}/run"), &[("canary", "yes")]).await;
+    assert!(page.status == 409 && page.text.contains("has no canary"), "{}", page.text);
+    assert_eq!(app.rows("operations WHERE state = 'planned'").await, 1);
+    assert_eq!(app.json(&["operation", "run", id, "--no-canary"]).await["state"], "done");
 }
 
 /// An operation leaves some day, and the record does not.
