@@ -153,12 +153,11 @@ impl App {
         }
         if has(Role::Console) {
             self.watch();
-            let (asking, queue_depths) = QueueDepths::new(Arc::clone(&self.settings));
+            let (asking, depths) = QueueDepths::new(Arc::clone(&self.settings));
             tasks.spawn(component::QUEUE_DEPTHS, asking.run(self.stop.clone()));
-            let (settings, health) = (Arc::clone(&self.settings), self.health.clone());
-            let (metrics, traces) = (Arc::clone(&self.metrics), self.traces.clone());
-            let link = self.link.as_ref();
-            let console = Console::bind(settings, link, health, queue_depths, metrics, traces).await?;
+            let (settings, metrics) = (Arc::clone(&self.settings), Arc::clone(&self.metrics));
+            let (link, health, traces) = (self.link.as_ref(), self.health.clone(), self.traces.clone());
+            let console = Console::bind(settings, link, health, depths, metrics, traces).await?;
             info!(address = %self.settings.http.bind, "serving http://{}", self.settings.http.bind);
             tasks.spawn_server("console", |stop| console.run(stop));
         }
