@@ -80,7 +80,7 @@ pub async fn deliveries_in(
 /// between, they can be replayed again.
 ///
 /// Returns the marked ones in the order of `keys`. Skips those that are settled, that do not exist, whose contents
-/// were not kept, whose delivery has been delivered, or whose number of replays differs from `replays`: somebody
+/// were not kept, whose delivery has been delivered or has left, or whose number of replays differs from `replays`: somebody
 /// else has replayed them since.
 ///
 /// # Errors
@@ -97,10 +97,9 @@ pub async fn begin_replay(
              FROM UNNEST($1::text[], $2::uuid[], $3::integer[]) AS u(company_id, dead_letter_id, replays)
              JOIN dead_letters dl ON dl.company_id = u.company_id AND dl.dead_letter_id = u.dead_letter_id
              WHERE dl.state IN ('open', 'replaying') AND NOT dl.is_blank AND dl.replays = u.replays
-               AND NOT EXISTS (
+               AND (dl.delivery_id IS NULL OR EXISTS (
                    SELECT FROM webhook_deliveries d
-                   WHERE dl.stage = 'webhook' AND d.company_id = dl.company_id
-                     AND d.delivery_id = dl.delivery_id AND d.state = 'delivered')
+                   WHERE d.company_id = dl.company_id AND d.delivery_id = dl.delivery_id AND d.state <> 'delivered'))
              ORDER BY dl.company_id, dl.dead_letter_id FOR UPDATE OF dl)
          UPDATE dead_letters dl SET state = 'replaying', replays = replays + 1
          FROM replayable old WHERE dl.company_id = old.company_id AND dl.dead_letter_id = old.dead_letter_id
@@ -321,7 +320,7 @@ pub async fn discard(conn: &mut PgConnection, keys: &[Key], operator: &str) -> R
     Ok(discarded)
 }
 
-/// Reopens discarded dead letters. Skips those whose contents were not kept: they can only be discarded.
+/// Reopens discarded dead letters. Skips those whose contents were not kept or whose delivery has left: they can only be discarded.
 ///
 /// # Errors
 /// When the database fails.
@@ -333,6 +332,9 @@ pub async fn restore(conn: &mut PgConnection, keys: &[Key]) -> Result<Settled, s
              FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, dead_letter_id)
              JOIN dead_letters dl ON dl.company_id = u.company_id AND dl.dead_letter_id = u.dead_letter_id
              WHERE dl.state = 'discarded' AND NOT dl.is_blank
+               AND (dl.delivery_id IS NULL OR EXISTS (
+                   SELECT FROM webhook_deliveries d
+                   WHERE d.company_id = dl.company_id AND d.delivery_id = dl.delivery_id))
              ORDER BY dl.company_id, dl.dead_letter_id FOR UPDATE OF dl)
          UPDATE dead_letters dl SET state = 'open', settled_at = NULL, settled_by = NULL
          FROM restorable old WHERE dl.company_id = old.company_id AND dl.dead_letter_id = old.dead_letter_id
