@@ -145,7 +145,8 @@ async fn detach_and_drop(
         let (from, to) = (midnight(first), midnight(table.period.next(first)));
         // A resend since the reading began is pending, or has failed again and may have been discarded. Its delivery is in the
         // same partition. If the delivery failed again, its earlier attempts are removed: their time is not known here. Workers
-        // wait, so dead letters are found by an index of their times: of those that are unsettled or of the others.
+        // wait, so dead letters are found by an index of their times: of those that are unsettled or of the others. A comparison with
+        // their states would let Postgres read all of those that belong to deliveries instead.
         let keep = format!(
             "INSERT INTO {name} SELECT d.* FROM (
                  SELECT DISTINCT ON (company_id, delivery_id) company_id, delivery_id, created_at FROM (
@@ -157,7 +158,7 @@ async fn detach_and_drop(
                      UNION ALL SELECT company_id, delivery_id, NULL FROM dead_letters
                          WHERE unsettled AND last_seen_at >= $5 AND delivery_id IS NOT NULL
                      UNION ALL SELECT company_id, delivery_id, NULL FROM dead_letters
-                         WHERE NOT unsettled AND last_seen_at >= $5 AND state = 'discarded' AND delivery_id IS NOT NULL) kept
+                         WHERE NOT unsettled AND last_seen_at >= $5 AND state <> 'resolved' AND delivery_id IS NOT NULL) kept
                  ORDER BY company_id, delivery_id, created_at) k
              JOIN {partition} d ON d.company_id = k.company_id AND {}",
             table.lookup

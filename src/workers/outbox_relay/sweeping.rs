@@ -68,8 +68,9 @@ impl OutboxRelay {
         let owner = self.presence.id();
         let bytes = unowned::MAX_TAKEN_BYTES.min(self.room.free()).max(1);
         let wanted = Wanted { parts: limit, bytes };
-        let rows =
-            self.unit(async |conn| unowned::take(conn, owner, Kind::Publish, postponed, wanted).await).await?;
+        let rows = self
+            .unit(async |conn| unowned::take(conn, owner, Kind::Publish, postponed, wanted).await)
+            .await?;
         let (mut taken, since) = (Vec::with_capacity(rows.len()), std::time::Instant::now());
         for row in rows {
             match OutgoingEvent::unpack(&row.key.company, &row.body) {

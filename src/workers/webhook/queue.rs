@@ -117,7 +117,6 @@ impl<T: Queued> Queue<T> {
         self.free().saturating_sub(self.held_of(lane)).div_ceil(2).min(self.room_of(&lane.company))
     }
 
-
     /// Whether it cannot hold so many more of these lanes of the company because of what the company has, all of which `is_recent`.
     pub(super) fn is_congested(
         &self,

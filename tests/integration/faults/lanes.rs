@@ -54,10 +54,8 @@ async fn locked_endpoint_stops_no_other_of_its_company(app: &TestApp) {
     let process = app.run(&[]).await;
     let both = |count| people(count, "acme", &locked).into_iter().map(|event| event.webhook(&free));
     app.broker.publish_all(&both(1).collect::<Vec<_>>()).await;
-    eventually("its requests are refused", async || {
-        process.log().contains("could not record").then_some(())
-    })
-    .await;
+    eventually("its requests are refused", async || process.log().contains("could not record").then_some(()))
+        .await;
     app.broker.publish_all(&both(20).collect::<Vec<_>>()).await;
     app.wait_for_deliveries("delivered", 21).await;
     assert_eq!(app.receiver.requests().len(), 22);

@@ -76,7 +76,7 @@ async fn dead_letter_without_its_delivery_is_neither_restored_nor_replayed(app: 
     let id = dead.id.to_string();
     for (verb, state) in [("replay", "open"), ("restore", "discarded")] {
         let refused = app.cli(&["dead-letter", verb, &id, "--yes", "-o", "json"]).await;
-        assert_eq!(refused.code, Some(1), "{}", refused.stdout);
+        assert_eq!(refused.code, Some(3), "{}", refused.stdout);
         assert!(refused.stderr.contains("skipped: 1 delivery_gone"), "{}", refused.stderr);
         app.the_dead_letter("as it was", |dead| dead.state == state && dead.replays == 0).await;
         if verb == "replay" {

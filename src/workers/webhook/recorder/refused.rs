@@ -112,8 +112,8 @@ impl Recorder {
     /// its batch, or its row, still has it: an outcome of its lane that is tried again shows when the lane is free, and its batch
     /// is released as forgotten then.
     fn divert(&self, apart: &mut Apart, one: Outcomes) {
-        let is_kept_elsewhere =
-            one.is_nothing() || one.attempted.is_empty() && one.jobs().all(|job| apart.blocked.contains(&job.lane));
+        let is_kept_elsewhere = one.is_nothing()
+            || one.attempted.is_empty() && one.jobs().all(|job| apart.blocked.contains(&job.lane));
         if is_kept_elsewhere {
             self.release(one);
         } else {
