@@ -176,13 +176,6 @@ impl App {
             let rates = Rates { database: self.database.clone(), metrics: Arc::clone(&self.metrics) };
             tasks.spawn(component::RATES, rates.run(self.stop.clone()));
         }
-        if let Some(presence) = presence {
-            // The first event is already judged by the database's clock.
-            if self.stop.run_until_cancelled(presence.registered()).await.is_none() {
-                return Ok(());
-            }
-            self.start_workers(tasks, presence)?;
-        }
         if has(Role::DeadLetter) {
             let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
             let (metrics, traces) = (Arc::clone(&self.metrics), self.traces.clone());
@@ -193,6 +186,12 @@ impl App {
             let (health, traces) = (self.health.clone(), self.traces.clone());
             let operations = Operations { settings, database, health, traces };
             tasks.spawn(component::OPERATIONS, operations.run(self.stop.clone()));
+        }
+        if let Some(presence) = presence
+            // The first event is already judged by the database's clock.
+            && self.stop.run_until_cancelled(presence.registered()).await == Some(true)
+        {
+            self.start_workers(tasks, presence)?;
         }
         Ok(())
     }

@@ -109,13 +109,9 @@ impl Presence {
         self.registration.borrow().id
     }
 
-    /// Returns once the process is registered, and so knows the database's clock. Never returns if it does not get that far.
-    pub async fn registered(&self) {
-        let mut registration = self.registration.clone();
-        let registered = registration.wait_for(|now| now.renewed_at.is_some()).await.is_ok();
-        if !registered {
-            std::future::pending::<()>().await;
-        }
+    /// Waits until the process is registered, and so knows the database's clock. `false` if its keeper has ended before that.
+    pub async fn registered(&self) -> bool {
+        self.registration.clone().wait_for(|now| now.renewed_at.is_some()).await.is_ok()
     }
 
     /// Whether nobody can have taken over what this process owns.

@@ -3,9 +3,9 @@
 //!
 //! A `$` begins a variable if a letter or `_` follows. Any other `$` is plain text, so `$$` and `$5` need no
 //! escape, and there is none. A name is the longest run of letters with their marks, digits and `_`, followed by any number of
-//! `.more`, `-more` or `[0]`. Such a tail belongs to the name only if a variable with that name exists:
-//! `$name.` ends a sentence, `$name-x` is `$name` and `-x`, `$contact.id` is one name. After sixteen tails comes text. The run itself is
-//! never cut short: `$names` is not `$name` and an `s`.
+//! `.more`, `-more` or `[0]`, or a joiner and more letters, which in Persian may be a suffix. Such a tail belongs to the name only if a
+//! variable with that name exists: `$name.` ends a sentence, `$name-x` is `$name` and `-x`, `$contact.id` is one name. After sixteen tails
+//! comes text. The run itself is never cut short: `$names` is not `$name` and an `s`.
 
 use crate::domain::value::text::{is_joiner, is_mark};
 
@@ -115,11 +115,14 @@ fn reference(text: &str) -> Option<Reference> {
     Some(Reference { written: text.get(..end)?.into(), ends: ends.into() })
 }
 
-/// The length of a `.more`, `-more` or `[0]` at the start of `text`.
+/// The length of a `.more`, `-more` or `[0]`, or of a joiner and more letters, at the start of `text`.
 fn tail(text: &str) -> Option<usize> {
-    let rest = text.get(1..)?;
-    match text.chars().next()? {
-        '.' | '-' => Some(run(rest)).filter(|length| *length > 0).map(|length| 1 + length),
+    let first = text.chars().next()?;
+    let rest = text.get(first.len_utf8()..)?;
+    match first {
+        _ if matches!(first, '.' | '-') || is_joiner(first) => {
+            Some(run(rest)).filter(|length| *length > 0).map(|length| first.len_utf8() + length)
+        }
         '[' => {
             let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
             (digits > 0 && rest.get(digits..)?.starts_with(']')).then_some(digits + 2)
@@ -128,12 +131,10 @@ fn tail(text: &str) -> Option<usize> {
     }
 }
 
-/// The number of leading bytes that are letters, digits, `_`, or what stands on letters: accents, vowel signs, tone marks. A
-/// joiner is inside only between two of them.
+/// The number of leading bytes that are letters, digits, `_`, or what stands on letters: accents, vowel signs, tone marks.
 fn run(text: &str) -> usize {
     let is_inside = |c: char| c.is_alphanumeric() || c == '_' || is_mark(c);
-    let end = text.find(|c| !is_inside(c) && !is_joiner(c)).unwrap_or(text.len());
-    text.get(..end).unwrap_or_default().trim_end_matches(is_joiner).len()
+    text.find(|c| !is_inside(c)).unwrap_or(text.len())
 }
 
 #[cfg(test)]
@@ -178,7 +179,8 @@ mod tests {
         check("$फ़ोन $नाम्", &["<फ़ोन>", " ", "<नाम्>"]);
         check("$பெயர்.", &["<பெயர்>", "."]);
         check("$പേര്", &["<പേര്>"]);
-        check("$نام\u{200c}ها", &["<نام\u{200c}ها>"]);
+        check("$نام\u{200c}ها", &["<نام\u{200c}ها نام>"]);
+        check("$name\u{200c}ها.", &["<name\u{200c}ها name>", "."]);
         check("$name\u{200d}", &["<name>", "\u{200d}"]);
     }
 

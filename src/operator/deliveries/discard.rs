@@ -1,6 +1,6 @@
 //! Gives up deliveries that wait.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::json;
 use sqlx::PgConnection;
@@ -17,6 +17,9 @@ use crate::{
     },
 };
 
+/// Longer than a discard takes. A delivery whose lane has an owner and that is due by then is left alone.
+const SOON: Duration = Duration::from_secs(5);
+
 /// Discards those that have a row, wait, and were not attempted more often than is known of them; with each its dead letter, if
 /// it was replayed. Chains that waited only for these end, and any process publishes their results; `source` is the CloudEvents
 /// `source` of those. Returns the state that each delivery had, or why it was left alone.
@@ -32,9 +35,9 @@ pub(in crate::operator) async fn discard_window(
     let keys: Vec<Key> = chosen.iter().map(|(key, _)| key.clone()).collect();
     let attempts: BTreeMap<&Key, i32> = chosen.iter().map(|(key, attempts)| (key, *attempts)).collect();
     store::lock_rows(conn, &keys).await?;
-    // Nobody claims a lane meanwhile, so what is not in flight stays so until this is committed.
+    // Nobody claims a lane meanwhile. The owner of one may load what becomes due before this is committed.
     store::lock_lanes(conn, &keys).await?;
-    let locked = store::lock(conn, &keys).await?;
+    let locked = store::lock(conn, &keys, SOON).await?;
     let judged: Vec<(&Locked, Result<State, Refusal>)> =
         locked.iter().map(|one| (one, judge(one, attempts.get(&one.key).copied()))).collect();
     let waiting: Vec<&Locked> =

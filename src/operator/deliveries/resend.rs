@@ -1,6 +1,9 @@
 //! Makes deliveries due again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde_json::json;
 use sqlx::PgConnection;
@@ -131,7 +134,7 @@ pub(in crate::operator) async fn resend_window(
     let keys: Vec<Key> = chosen.iter().map(|(key, _)| key.clone()).collect();
     let attempts: BTreeMap<&Key, i32> =
         chosen.iter().filter_map(|(key, attempts)| Some((key, (*attempts)?))).collect();
-    let locked = store::lock(conn, &keys).await?;
+    let locked = store::lock(conn, &keys, Duration::ZERO).await?;
     let (mut restarted, mut made_due, mut judged) = (Vec::new(), Vec::new(), Vec::new());
     for one in &locked {
         let judgment = judge(one, attempts.get(&one.key).copied());

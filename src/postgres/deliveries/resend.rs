@@ -1,6 +1,8 @@
 //! Makes deliveries due again, for operators: finished ones with a full retry schedule, pending ones at once. Or discards them.
 //! The caller decides which may be changed, between [`lock`] or [`lock_rows`] and the updates.
 
+use std::time::Duration;
+
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -9,7 +11,7 @@ use super::{RowKey, State};
 use crate::{
     domain::{event::Key, webhook::requested::DeliveryMessage},
     postgres::{
-        columns::{column, key_columns},
+        columns::{column, interval, key_columns},
         endpoints,
     },
 };
@@ -25,7 +27,7 @@ pub struct Locked {
     pub state: Option<State>,
     /// Why it is never sent.
     pub fault: Option<String>,
-    /// It is due, and a process owns its lane.
+    /// A process owns its lane, and it is due, or will be soon.
     pub in_flight: bool,
     /// An older version of the contact must not follow a newer one.
     pub newest_only: bool,
@@ -110,17 +112,18 @@ pub async fn lock_lanes(conn: &mut PgConnection, keys: &[Key]) -> Result<(), sql
     Ok(())
 }
 
-/// Locks deliveries as [`lock_rows`] does, and returns their state. Leaves out keys that do not exist.
+/// Locks deliveries as [`lock_rows`] does, and returns their state. Leaves out keys that do not exist. Those that are due within
+/// `soon` may be sent at any moment, because the owner of a lane loads what is due without a lock.
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.
-pub async fn lock(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Locked>, sqlx::Error> {
+pub async fn lock(conn: &mut PgConnection, keys: &[Key], soon: Duration) -> Result<Vec<Locked>, sqlx::Error> {
     lock_rows(conn, keys).await?;
     let (companies, ids) = key_columns(keys);
     // Reads after the locks, because the transaction it waited for may have changed everything.
     let rows = sqlx::query!(
         r#"SELECT d.company_id, d.delivery_id, d.created_at, d.state, d.fault, d.newest_only, d.trigger_name, d.event_id, d.source,
-               coalesce(p.attempts, d.attempts) AS "attempts!", coalesce(p.due_at <= now() AND EXISTS (SELECT FROM processes live
+               coalesce(p.attempts, d.attempts) AS "attempts!", coalesce(p.due_at <= clock_timestamp() + $3 AND EXISTS (SELECT FROM processes live
                    WHERE live.process_id = e.owner AND live.alive_until > now()), false) AS "in_flight!"
            FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, delivery_id)
            JOIN webhook_deliveries d ON d.company_id = u.company_id AND d.delivery_id = u.delivery_id
@@ -129,6 +132,7 @@ pub async fn lock(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Locked>, 
            ORDER BY d.company_id, d.delivery_id"#,
         &companies as &[&str],
         &ids,
+        interval(soon),
     )
     .fetch_all(conn)
     .await?;

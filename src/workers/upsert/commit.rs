@@ -238,7 +238,8 @@ impl Committer {
                     "{name} panicked while it applied a message, which becomes a dead letter"
                 );
                 let panicked = portion.take_panicked(index);
-                round.extend([panicked, portion]);
+                // It is next. No earlier body of its event has been applied, or it would not have been run.
+                round.extend([portion, panicked]);
             }
             Decision::Halve => round.extend(portion.halve()),
             Decision::Park => {

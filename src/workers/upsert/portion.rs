@@ -270,9 +270,9 @@ impl Portion {
         Self { verdict: Some(Verdict { why, keys, permission }), ..dead_letter }
     }
 
-    /// The same messages, with the first accepted one alone: the first transaction after an outage is small. Dead letters
-    /// alone are halved, because looking at many large ones may take longer than a transaction may. The last part is next,
-    /// so the order of arrival stays.
+    /// The same messages, with the first one alone: the first transaction after an outage is small. Dead letters alone are
+    /// halved, because looking at many large ones may take longer than a transaction may. The last part is next, so the order
+    /// of arrival stays.
     pub(super) fn with_probe(mut self) -> Vec<Self> {
         if self.accepted.len() + self.rejected.len() <= 1 {
             return vec![self];
@@ -280,10 +280,9 @@ impl Portion {
         let Some(first) = self.accepted.first().map(|one| one.number) else {
             return self.halve().into();
         };
-        let earlier = self.split_off(|number| number < first);
+        let first = self.rejected.first().map_or(first, |one| one.number.min(first));
         let later = self.split_off(|number| number > first);
-        let probe = Self { accepted: self.accepted, ..Self::default() };
-        [later, probe, earlier].into_iter().filter(|part| !part.is_empty()).collect()
+        vec![later, Self { accepted: self.accepted, rejected: self.rejected, ..Self::default() }]
     }
 }
 

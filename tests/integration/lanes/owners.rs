@@ -3,6 +3,7 @@
 
 use contact_relay::{dev::demo_receiver::DemoReceiver, domain::event::Key, postgres::endpoints::save_slots};
 use macro_rules_attribute::apply;
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -79,6 +80,31 @@ async fn owner_that_has_caught_up_sends_from_memory(app: &TestApp) {
     assert_eq!(app.rows("webhook_deliveries").await, 1, "that of the test");
     app.receiver.release();
     app.wait_for_deliveries("delivered", 3).await;
+}
+
+/// The owner of a lane loads what is due without a lock, so it may do so while a discard is being committed.
+#[apply(test)]
+async fn delivery_that_is_about_to_be_sent_is_not_discarded(app: &TestApp) {
+    let url = app.receiver.url("/held");
+    lane(app, &url).await;
+    app.run(&[]).await;
+    let mut conn = app.pool.acquire().await.unwrap();
+    insert(&mut conn, &url).await;
+    schedule(&mut conn).await;
+    app.webhooks(1).await;
+    for due in ["4 seconds", "1 hour"] {
+        let mut later = app.pool.begin().await.unwrap();
+        insert(&mut later, &url).await;
+        let postpone = "UPDATE webhook_pending SET due_at = now() + $1::text::interval WHERE due_at = now()";
+        sqlx::query(postpone).bind(due).execute(&mut *later).await.unwrap();
+        later.commit().await.unwrap();
+    }
+    let discard = app.cli(&["delivery", "discard", "--state", "pending", "--yes", "-o", "json"]).await;
+    assert_eq!(discard.code, Some(3), "{}", discard.stderr);
+    let discarded: Value = serde_json::from_str(&discard.stdout).unwrap();
+    assert_eq!(discarded, json!({"discarded": 1, "skipped": 2, "reasons": {"in_flight": 2}}));
+    app.receiver.release();
+    app.wait_for_deliveries("delivered", 2).await;
 }
 
 /// It planned its next requests, stood still, and lost the lane to another process, which has sent since.
