@@ -89,6 +89,8 @@ CREATE TABLE contact_links (
 );
 CREATE INDEX contact_links_by_contact ON contact_links (company_id, contact_id);
 CREATE INDEX contact_links_by_other ON contact_links (company_id, other_id);
+-- Conflicts leave with the history.
+CREATE INDEX contact_links_conflicts ON contact_links (happened_at) WHERE kind = 'conflict';
 
 
 -- The ledger
@@ -184,7 +186,7 @@ CREATE TABLE effects (
     toast.autovacuum_vacuum_cost_delay = 0
 );
 CREATE INDEX effects_due ON effects (kind, postponed, due_at) WHERE owner IS NULL;
-CREATE INDEX effects_due_companies ON effects (kind, company_id, due_at) WHERE owner IS NULL;
+CREATE INDEX effects_due_companies ON effects (kind, hashtext(company_id), company_id, due_at) WHERE owner IS NULL;
 CREATE INDEX effects_owned ON effects (owner) WHERE owner IS NOT NULL;
 -- Webhooks by age: the oldest, for retention, and the newest, for listings.
 CREATE INDEX effects_unsent ON effects (created_at) WHERE kind = 'send';
@@ -417,9 +419,9 @@ CREATE INDEX dead_letters_by_event ON dead_letters (event_id) WHERE event_id IS 
 CREATE INDEX dead_letters_by_signature ON dead_letters (signature, last_seen_at, dead_letter_id)
     INCLUDE (company_id, first_seen_at) WHERE unsettled;
 CREATE INDEX dead_letters_settled ON dead_letters (settled_at) WHERE settled_at IS NOT NULL;
--- Retention keeps the deliveries that can be replayed.
+-- Retention keeps the deliveries that can be replayed, or restored and then replayed.
 CREATE INDEX dead_letters_of_deliveries ON dead_letters (company_id, delivery_id)
-    WHERE state IN ('open', 'replaying') AND delivery_id IS NOT NULL;
+    WHERE state IN ('open', 'replaying', 'discarded') AND delivery_id IS NOT NULL;
 -- The ledger forgets that an event was refused once it has no dead letter.
 CREATE INDEX dead_letters_of_events ON dead_letters (company_id, event_key) WHERE event_key IS NOT NULL;
 

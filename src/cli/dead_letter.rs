@@ -63,7 +63,7 @@ pub(super) enum Command {
 const REPLAY_HELP: &str = "\
 Replaying twice does no harm: events and deliveries take effect once. A replay is an operation: if it is interrupted, a
 running service goes on with it, and `operation` lists, pauses, resumes and cancels it.
-Exits 3 when some were skipped (already settled) or could not be published.
+Exits 3 when some were skipped (already settled, or their delivery has left) or could not be published.
 
 Examples:
   contact-relay dead-letter replay 0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11
@@ -76,7 +76,8 @@ Exits 3 when some were skipped (already settled).
 Example: contact-relay dead-letter discard --reason undecodable --operator ada";
 
 const RESTORE_HELP: &str = "\
-Filters select discarded dead letters. Exits 3 when some were skipped (not discarded, or without contents).
+Filters select discarded dead letters. Exits 3 when some were skipped (not discarded, without
+contents, or their delivery has left).
 
 Example: contact-relay dead-letter restore --company acme --since 1h --yes";
 

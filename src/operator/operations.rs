@@ -33,6 +33,9 @@ use crate::postgres::{
 /// Skipped: its state does not allow it, or its contents were not kept.
 const WRONG_STATE: &str = "wrong_state";
 
+/// Skipped: its delivery has left, so nothing can be sent again.
+const DELIVERY_GONE: &str = "delivery_gone";
+
 /// The first step of a canary.
 const FIRST_CANARY: i32 = 1;
 

@@ -25,7 +25,7 @@ pub use blank::{Recognition, SearchBudget, blank, log_unsearched};
 pub use edit::{Edited, insert_edited, supersede};
 pub use filter::{BadText, Filter, SearchText, State};
 pub use groups::{Group, Note, groups, note, write_note};
-pub use guard::{looping, replayed_since, replaying};
+pub use guard::{looping, replayed_since, replaying, without_delivery};
 pub use import::{PutBack, delivery_of, put_back};
 pub use one_end::{
     Ended, Message, OTHER_CONTENTS, Replay, forget_refusals, lock_discarded, lock_refusals, refusals,

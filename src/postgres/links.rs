@@ -130,8 +130,31 @@ pub async fn insert(conn: &mut PgConnection, links: &[NewLink<'_>]) -> Result<()
     Ok(())
 }
 
+/// Deletes a portion of the conflicts from before `before`, and returns how many. They belong to the history; merges and unmerges stay,
+/// because an unmerge needs them.
+///
+/// # Errors
+/// When the database fails.
+pub async fn delete_conflicts(
+    conn: &mut PgConnection,
+    before: OffsetDateTime,
+    portion: i64,
+) -> Result<u64, sqlx::Error> {
+    let deleted = sqlx::query!(
+        "WITH old AS MATERIALIZED (
+             SELECT company_id, link_id FROM contact_links WHERE kind = 'conflict' AND happened_at < $1
+             ORDER BY happened_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+         DELETE FROM contact_links l USING old WHERE l.company_id = old.company_id AND l.link_id = old.link_id",
+        before,
+        portion,
+    )
+    .execute(conn)
+    .await?;
+    Ok(deleted.rows_affected())
+}
+
 /// At most `limit` links of a contact after this time and id: oldest first, or with `newest_first` the other way round. `ids`
-/// are its own and its aliases. Links are few: an operator or a rule made each.
+/// are its own and its aliases. Reads all of its links: few merges and unmerges, and the conflicts of its history.
 ///
 /// # Errors
 /// When the database fails.

@@ -4,8 +4,8 @@
 //! partition go to `<table>_default`. All times are UTC.
 //!
 //! A change of partitions needs a lock that keeps workers waiting: of the whole table to drop one, of the default
-//! partition to create one. It waits for the lock, and holds it, for a fraction of a second at most. If that is not
-//! enough, it gives up and the caller tries again later. One process at a time does this work.
+//! partition to create one. It waits a fraction of a second for the lock, and holds it for less time than workers wait
+//! for a lock. If that is not enough, it gives up and the caller tries again later. One process at a time does this work.
 
 mod calendar;
 mod deletion;

@@ -143,6 +143,9 @@ impl Maintenance {
         let retention = &self.settings.retention;
         let deliveries = (now - retention.deliveries).min(settled);
         report.deleted += self.delete_endpoints(deliveries, stop).await?;
+        if let Some(history) = retention.history {
+            report.deleted += Old::Conflicts(now - history).delete(&self.database, stop).await?;
+        }
         report.deleted += Old::DeadLetters(now - retention.dead_letters).delete(&self.database, stop).await?;
         report.deleted += Old::Operations(now - retention.dead_letters).delete(&self.database, stop).await?;
         report.deleted += Old::Suspects(now - SUSPECTS).delete(&self.database, stop).await?;

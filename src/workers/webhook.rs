@@ -32,6 +32,7 @@ mod recorder;
 mod results;
 mod routes;
 mod sender;
+mod skipping;
 mod spans;
 mod supersede;
 mod visits;

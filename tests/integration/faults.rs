@@ -7,6 +7,7 @@ mod connections;
 mod database;
 mod dead_letters;
 mod kills;
+mod lanes;
 mod long_outages;
 mod outages;
 mod parked;

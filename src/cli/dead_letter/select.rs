@@ -1,5 +1,7 @@
 //! Which dead letters: the filters of `list`, `replay` and `discard`.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use serde_json::json;
 use uuid::Uuid;
@@ -20,8 +22,8 @@ use crate::{
     },
     operator::{
         dead_letters::{self, Filter, SearchText, State, Summary},
-        operations::{Chosen, Operation},
-        paging::{Cursor, Page},
+        operations::{self, Chosen, ItemFilter, ItemResult, Operation},
+        paging::{Cursor, MAX_PAGE, Page},
         selection::Selection,
     },
     postgres::Database,
@@ -206,7 +208,7 @@ impl Subject for DeadLetters {
     }
 
     async fn report(
-        _database: &Database,
+        database: &Database,
         output: Output,
         verb: Verb,
         operation: Option<&Operation>,
@@ -217,7 +219,27 @@ impl Subject for DeadLetters {
         let value = json!({ past: done, "skipped": skipped, "failed": failed });
         output::report(output.format, &value, |_| {
             format!("{past} {done}, skipped {skipped}, failed {failed}")
-        })
+        })?;
+        if let Some(operation) = operation.filter(|operation| operation.skipped > 0) {
+            let reasons = reasons(database, operation).await?;
+            let reasons = reasons.iter().map(|(reason, count)| format!("{count} {reason}"));
+            output::note(format_args!("skipped: {}", reasons.collect::<Vec<_>>().join(", ")));
+        }
+        Ok(())
+    }
+}
+
+/// Why items were skipped, and how many.
+async fn reasons(database: &Database, operation: &Operation) -> Result<BTreeMap<String, u64>, sqlx::Error> {
+    let filter = ItemFilter { result: Some(ItemResult::Skipped), ..ItemFilter::default() };
+    let (mut reasons, mut after) = (BTreeMap::new(), 0);
+    loop {
+        let found = operations::items(database, operation, filter, after, MAX_PAGE).await?;
+        for reason in found.items.into_iter().filter_map(|item| item.detail) {
+            *reasons.entry(reason).or_default() += 1;
+        }
+        let Some(next) = found.next.and_then(|next| u32::try_from(next).ok()) else { return Ok(reasons) };
+        after = next;
     }
 }
 

@@ -141,6 +141,7 @@ fn detail(name: &str) -> String {
         "wrong_state" => "Its state did not allow it, or its contents were not kept.",
         "replayed_since" => "Somebody else has replayed it since it was chosen.",
         "loop_guard" => "It has been replayed too often.",
+        "delivery_gone" => "Its delivery has left, so nothing can be sent again.",
         "refused" => "The database refuses to change it.",
         "not_published" => "The broker did not take it; it is open again.",
         "superseded" => "It had been superseded; it is closed again if a newer version was sent.",

@@ -15,7 +15,7 @@ use super::{
         rate_limit::RateLimit,
         wake_worker::{self, WakeUpError},
     },
-    Action, WRONG_STATE,
+    Action, DELIVERY_GONE, WRONG_STATE,
     canary::judge,
     delivery, replay,
 };
@@ -340,10 +340,18 @@ async fn begin(
         Action::Discard => dead_letters::discard_window(conn, &actor, &keys).await?,
         Action::Restore => dead_letters::restore_window(conn, &actor, &keys).await?,
     };
+    let is_changed = |key: &Key| changed.iter().any(|(one, _)| one == key);
+    let left: Vec<Key> = keys.iter().filter(|key| !is_changed(key)).cloned().collect();
+    let gone = match claimed.action {
+        Action::Restore if !left.is_empty() => letters::without_delivery(conn, &left).await?,
+        _ => Vec::new(),
+    };
     let settled = items.iter().map(|item| Settled {
         position: item.position,
-        outcome: if changed.iter().any(|(key, _)| *key == item.key) {
+        outcome: if is_changed(&item.key) {
             Outcome::Done(None)
+        } else if gone.contains(&item.key) {
+            Outcome::Skipped(DELIVERY_GONE)
         } else {
             Outcome::Skipped(WRONG_STATE)
         },

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     super::{audit::Actor, dead_letters},
-    WRONG_STATE,
+    DELIVERY_GONE, WRONG_STATE,
 };
 use crate::{
     domain::event::Key,
@@ -54,12 +54,16 @@ pub(super) async fn begin(
         fresh.iter().filter(|item| marked.contains(&item.key)).map(|item| item.position).collect();
     store::start(conn, operation, &positions).await?;
     fresh.retain(|item| !marked.contains(&item.key));
-    let replayed = letters::replayed_since(conn, &keys_of(&fresh), &tries_of(&fresh)).await?;
+    let left = keys_of(&fresh);
+    let replayed = letters::replayed_since(conn, &left, &tries_of(&fresh)).await?;
+    let gone = letters::without_delivery(conn, &left).await?;
     let why = |item: &Item| {
         if looping.contains(&item.key) {
             LOOP_GUARD
         } else if replayed.contains(&item.key) {
             REPLAYED_SINCE
+        } else if gone.contains(&item.key) {
+            DELIVERY_GONE
         } else {
             WRONG_STATE
         }

@@ -1,4 +1,4 @@
-//! What an operation checks before it replays, and when it continues after a crash.
+//! What an operation checks before it replays, why it leaves a dead letter alone, and when it continues after a crash.
 
 use sqlx::PgConnection;
 
@@ -44,6 +44,26 @@ pub async fn replayed_since(
         &companies as &[&str],
         &ids,
         replays,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Those of these dead letters that are not resolved and whose delivery has left.
+///
+/// # Errors
+/// When the database fails.
+pub async fn without_delivery(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Key>, sqlx::Error> {
+    let (companies, ids) = key_columns(keys);
+    sqlx::query_as!(
+        Key,
+        "SELECT dl.company_id AS company, dl.dead_letter_id AS id
+         FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, dead_letter_id)
+         JOIN dead_letters dl ON dl.company_id = u.company_id AND dl.dead_letter_id = u.dead_letter_id
+         WHERE dl.state <> 'resolved' AND dl.delivery_id IS NOT NULL AND NOT EXISTS (
+             SELECT FROM webhook_deliveries d WHERE d.company_id = dl.company_id AND d.delivery_id = dl.delivery_id)",
+        &companies as &[&str],
+        &ids,
     )
     .fetch_all(conn)
     .await

@@ -80,7 +80,7 @@ pub async fn deliveries_in(
 /// between, they can be replayed again.
 ///
 /// Returns the marked ones in the order of `keys`. Skips those that are settled, that do not exist, whose contents
-/// were not kept, whose delivery has been delivered, or whose number of replays differs from `replays`: somebody
+/// were not kept, whose delivery has been delivered or has left, or whose number of replays differs from `replays`: somebody
 /// else has replayed them since.
 ///
 /// # Errors
@@ -93,17 +93,16 @@ pub async fn begin_replay(
     let (companies, ids) = key_columns(keys);
     let rows = sqlx::query!(
         "WITH replayable AS MATERIALIZED (
-             SELECT dl.company_id, dl.dead_letter_id, dl.state
+             SELECT dl.company_id, dl.dead_letter_id, dl.state, dl.delivery_id
              FROM UNNEST($1::text[], $2::uuid[], $3::integer[]) AS u(company_id, dead_letter_id, replays)
              JOIN dead_letters dl ON dl.company_id = u.company_id AND dl.dead_letter_id = u.dead_letter_id
              WHERE dl.state IN ('open', 'replaying') AND NOT dl.is_blank AND dl.replays = u.replays
-               AND NOT EXISTS (
-                   SELECT FROM webhook_deliveries d
-                   WHERE dl.stage = 'webhook' AND d.company_id = dl.company_id
-                     AND d.delivery_id = dl.delivery_id AND d.state = 'delivered')
              ORDER BY dl.company_id, dl.dead_letter_id FOR UPDATE OF dl)
          UPDATE dead_letters dl SET state = 'replaying', replays = replays + 1
          FROM replayable old WHERE dl.company_id = old.company_id AND dl.dead_letter_id = old.dead_letter_id
+           AND (old.delivery_id IS NULL OR EXISTS (
+               SELECT FROM webhook_deliveries d
+               WHERE d.company_id = old.company_id AND d.delivery_id = old.delivery_id AND d.state <> 'delivered'))
          RETURNING dl.company_id, dl.dead_letter_id, dl.stage, dl.body, dl.properties, dl.delivery_id, dl.event_key,
              dl.meaning, old.state AS was",
         &companies as &[&str],
@@ -335,7 +334,7 @@ pub async fn discard(conn: &mut PgConnection, keys: &[Key], operator: &str) -> R
     Ok(discarded)
 }
 
-/// Reopens discarded dead letters. Skips those whose contents were not kept: they can only be discarded.
+/// Reopens discarded dead letters. Skips those whose contents were not kept or whose delivery has left: they can only be discarded.
 ///
 /// # Errors
 /// When the database fails.
@@ -343,13 +342,15 @@ pub async fn restore(conn: &mut PgConnection, keys: &[Key]) -> Result<Settled, s
     let (companies, ids) = key_columns(keys);
     let rows = sqlx::query!(
         "WITH restorable AS MATERIALIZED (
-             SELECT dl.company_id, dl.dead_letter_id, dl.state
+             SELECT dl.company_id, dl.dead_letter_id, dl.state, dl.delivery_id
              FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, dead_letter_id)
              JOIN dead_letters dl ON dl.company_id = u.company_id AND dl.dead_letter_id = u.dead_letter_id
              WHERE dl.state = 'discarded' AND NOT dl.is_blank
              ORDER BY dl.company_id, dl.dead_letter_id FOR UPDATE OF dl)
          UPDATE dead_letters dl SET state = 'open', settled_at = NULL, settled_by = NULL
          FROM restorable old WHERE dl.company_id = old.company_id AND dl.dead_letter_id = old.dead_letter_id
+           AND (old.delivery_id IS NULL OR EXISTS (
+               SELECT FROM webhook_deliveries d WHERE d.company_id = old.company_id AND d.delivery_id = old.delivery_id))
          RETURNING dl.company_id, dl.dead_letter_id, dl.delivery_id, old.state AS was",
         &companies as &[&str],
         &ids,

@@ -37,7 +37,7 @@ pub struct RequestBatch {
     pub owner: Option<Uuid>,
     /// Its deliveries. None of them has its own row.
     pub deliveries: Vec<Delivery>,
-    /// It was written or taken after that.
+    /// The transaction that wrote or took it began after that, so its row is not older.
     pub since: Instant,
     /// The state that lanes of its deliveries had then, as far as it was read.
     pub lanes: Arc<HashMap<Key, LaneRow>>,
@@ -51,29 +51,33 @@ impl RequestBatch {
     }
 }
 
-/// The deliveries of one transaction by company, in portions that a process can hold in memory.
+/// The deliveries of one transaction, which began after `since`, by company, in portions that a process can hold in memory.
 #[must_use]
-pub fn group(batch: Uuid, owner: Option<Uuid>, deliveries: Vec<Delivery>) -> Vec<RequestBatch> {
+pub fn group(
+    batch: Uuid,
+    owner: Option<Uuid>,
+    deliveries: Vec<Delivery>,
+    since: Instant,
+) -> Vec<RequestBatch> {
+    let requests = |company: &str, batch, deliveries| {
+        let key = EffectsKey { company: company.to_owned(), batch, kind: Kind::Send };
+        RequestBatch::new(key, owner, deliveries, since)
+    };
     let mut batches = Vec::new();
     for (company, deliveries) in by_company(deliveries, |delivery| &delivery.key.company) {
         let (mut portion, mut size, mut batch) = (Vec::new(), 0, batch);
         for delivery in deliveries {
             let more = delivery.request.size();
             if size + more > MAX_BODY && !portion.is_empty() {
-                batches.push(requests(&company, batch, owner, std::mem::take(&mut portion)));
+                batches.push(requests(&company, batch, std::mem::take(&mut portion)));
                 (size, batch) = (0, Uuid::now_v7());
             }
             size += more;
             portion.push(delivery);
         }
-        batches.push(requests(&company, batch, owner, portion));
+        batches.push(requests(&company, batch, portion));
     }
     batches
-}
-
-fn requests(company: &str, batch: Uuid, owner: Option<Uuid>, deliveries: Vec<Delivery>) -> RequestBatch {
-    let key = EffectsKey { company: company.to_owned(), batch, kind: Kind::Send };
-    RequestBatch::new(key, owner, deliveries, Instant::now())
 }
 
 impl Group for RequestBatch {
@@ -324,7 +328,7 @@ mod tests {
         let small = |size: usize| size * mib - 100;
         let deliveries = (1..).zip(sizes).map(|(id, (company, size))| delivery(company, id, small(size)));
         let batch = Uuid::now_v7();
-        let batches = group(batch, None, deliveries.collect());
+        let batches = group(batch, None, deliveries.collect(), Instant::now());
         let ids =
             |one: &RequestBatch| one.deliveries.iter().map(|one| one.key.id.as_u128()).collect::<Vec<_>>();
         let found: Vec<_> = batches.iter().map(|one| (one.key.company.as_str(), ids(one))).collect();

@@ -1,6 +1,6 @@
 //! Settles rows on behalf of their owner. Nothing waits for a locked row.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -73,8 +73,8 @@ fn effects(kind: Kind, keys: Vec<Key>) -> Vec<EffectsKey> {
     keys.into_iter().map(|Key { company, id }| EffectsKey { company, batch: id, kind }).collect()
 }
 
-/// Releases rows of `owner`. They are due after `delay`, for any process. Call [`super::retain`] before if some of their
-/// parts are done.
+/// Releases rows of `owner`. They are due after half of their age, within the limits of `delay`, for any process. Call
+/// [`super::retain`] before if some of their parts are done.
 ///
 /// # Errors
 /// When the database fails.
@@ -82,18 +82,20 @@ pub async fn put_back(
     conn: &mut PgConnection,
     owner: Uuid,
     keys: &[EffectsKey],
-    delay: Duration,
+    delay: &RangeInclusive<Duration>,
 ) -> Result<(), sqlx::Error> {
     let keys = Keys::of(keys);
     sqlx::query!(
-        "UPDATE effects f SET owner = NULL, due_at = now() + $5::interval
+        "UPDATE effects f
+         SET owner = NULL, due_at = now() + least(greatest($5::interval, (now() - f.created_at) / 2), $6::interval)
          FROM UNNEST($1::text[], $2::uuid[], $3::text[]) AS u(company_id, batch, kind)
          WHERE f.company_id = u.company_id AND f.batch = u.batch AND f.kind = u.kind AND f.owner = $4",
         &keys.companies as &[&str],
         &keys.batches,
         &keys.kinds as &[&str],
         owner,
-        interval(delay),
+        interval(*delay.start()),
+        interval(*delay.end()),
     )
     .execute(conn)
     .await?;

@@ -15,6 +15,13 @@ const MAX_MOVED: usize = 5_000;
 /// rows must be looked up elsewhere.
 const PAGES: i64 = 5_000;
 
+/// How long a statement may take that only changes the catalog, while workers wait. With the wait for the lock, all of them end
+/// before the workers' own `lock_timeout`.
+const BRIEFLY: &str = "SET LOCAL statement_timeout = '200ms'";
+
+/// How long moving the unfinished rows may take.
+const FOR_ROWS: &str = "SET LOCAL statement_timeout = '500ms'";
+
 /// The unfinished rows of a partition, read in portions without holding up others.
 pub struct Unfinished {
     began: OffsetDateTime,
@@ -131,13 +138,15 @@ async fn detach_and_drop(
     // Workers lock the table before its partitions. With this lock, none of them is in a partition.
     let lock = format!("LOCK TABLE ONLY {name} IN ACCESS EXCLUSIVE MODE");
     let detach = format!("ALTER TABLE {name} DETACH PARTITION {partition}");
-    for statement in [lock, detach] {
-        sqlx::query(AssertSqlSafe(statement)).execute(&mut *conn).await?;
+    for statement in [&lock, BRIEFLY, &detach, FOR_ROWS] {
+        sqlx::query(AssertSqlSafe(statement.to_owned())).execute(&mut *conn).await?;
     }
     if table.unfinished.is_some() {
         let (from, to) = (midnight(first), midnight(table.period.next(first)));
-        // A resend since the reading began is pending, or has failed again. Its delivery is in the same partition. If the delivery
-        // failed again, its earlier attempts are removed: their time is not known here.
+        // A resend since the reading began is pending, or has failed again and may have been discarded. Its delivery is in the
+        // same partition. If the delivery failed again, its earlier attempts are removed: their time is not known here. Workers
+        // wait, so dead letters are found by an index of their times: of those that are unsettled or of the others. A comparison with
+        // their states would let Postgres read all of those that belong to deliveries instead.
         let keep = format!(
             "INSERT INTO {name} SELECT d.* FROM (
                  SELECT DISTINCT ON (company_id, delivery_id) company_id, delivery_id, created_at FROM (
@@ -147,7 +156,9 @@ async fn detach_and_drop(
                          WHERE created_at >= $3 AND created_at < $4
                            AND round_started_at - created_at > interval '12 hours'
                      UNION ALL SELECT company_id, delivery_id, NULL FROM dead_letters
-                         WHERE state IN ('open', 'replaying') AND last_seen_at >= $5 AND delivery_id IS NOT NULL) kept
+                         WHERE unsettled AND last_seen_at >= $5 AND delivery_id IS NOT NULL
+                     UNION ALL SELECT company_id, delivery_id, NULL FROM dead_letters
+                         WHERE NOT unsettled AND last_seen_at >= $5 AND state <> 'resolved' AND delivery_id IS NOT NULL) kept
                  ORDER BY company_id, delivery_id, created_at) k
              JOIN {partition} d ON d.company_id = k.company_id AND {}",
             table.lookup
@@ -162,6 +173,8 @@ async fn detach_and_drop(
             .execute(&mut *conn)
             .await?;
     }
-    sqlx::query(AssertSqlSafe(format!("DROP TABLE {partition}"))).execute(conn).await?;
+    for statement in [BRIEFLY, &format!("DROP TABLE {partition}")] {
+        sqlx::query(AssertSqlSafe(statement.to_owned())).execute(&mut *conn).await?;
+    }
     Ok(())
 }

@@ -35,13 +35,13 @@ macro_rules! pending {
     };
 }
 
-/// The delivery `$id` has a dead letter that can be replayed.
+/// The delivery `$id` has a dead letter that can be replayed, or restored and then replayed.
 macro_rules! dead {
     ($id:literal) => {
         concat!(
             "EXISTS (SELECT FROM dead_letters l WHERE l.company_id = d.company_id AND l.delivery_id = ",
             $id,
-            " AND l.state IN ('open', 'replaying') OFFSET 0)"
+            " AND l.state IN ('open', 'replaying', 'discarded') OFFSET 0)"
         )
     };
 }
@@ -76,7 +76,7 @@ pub static TABLES: [Table; 3] = [
         // attempts; and the newest version that an endpoint got, while an older one must not follow it. Whether it is the
         // newest comes first: one of a thousand versions is, and only for that one all others are read.
         unfinished: Some(concat!(
-            "d.state = 'pending' OR d.state = 'dead' AND ",
+            "d.state = 'pending' OR d.state IN ('dead', 'discarded') AND ",
             dead!("d.delivery_id"),
             " OR d.digest_id IS NOT NULL AND (",
             pending!("d.digest_id"),
@@ -97,7 +97,7 @@ pub static TABLES: [Table; 3] = [
                      AND p.endpoint_id = d.endpoint_id AND p.contact_version < d.contact_version OFFSET 0)
                  OR EXISTS (SELECT FROM webhook_deliveries o WHERE o.company_id = d.company_id
                      AND o.contact_id = d.contact_id AND o.endpoint_id = d.endpoint_id AND o.newest_only
-                     AND o.contact_version < d.contact_version AND o.state = 'dead'
+                     AND o.contact_version < d.contact_version AND o.state IN ('dead', 'discarded')
                      AND o.created_at < d.created_at + interval '1 day' OFFSET 0))",
         )),
     },

@@ -4,13 +4,14 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
-use crate::postgres::{Database, Failure, classify, dead_letters, idempotency, operations, suspects};
+use crate::postgres::{Database, Failure, classify, dead_letters, idempotency, links, operations, suspects};
 
 /// Maximum rows that one transaction deletes.
 pub(super) const PORTION: i64 = 1000;
 
 /// Rows from before a time.
 pub(super) enum Old {
+    Conflicts(OffsetDateTime),
     DeadLetters(OffsetDateTime),
     Operations(OffsetDateTime),
     Suspects(OffsetDateTime),
@@ -43,6 +44,7 @@ impl Old {
 
     async fn delete_some(&self, conn: &mut PgConnection, portion: i64) -> Result<u64, sqlx::Error> {
         match *self {
+            Self::Conflicts(before) => links::delete_conflicts(conn, before, portion).await,
             Self::DeadLetters(before) => dead_letters::delete_settled(conn, before, portion).await,
             Self::Operations(before) => operations::delete_old(conn, before, portion).await,
             Self::Suspects(before) => suspects::forget(conn, before, portion).await,

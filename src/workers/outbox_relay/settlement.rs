@@ -189,7 +189,7 @@ impl Portion<'_> {
         if self.change == Change::Postpone {
             effects::postpone(&mut transaction, owner, &keys, retry_interval).await?;
         } else {
-            effects::put_back(&mut transaction, owner, &keys, Duration::ZERO).await?;
+            effects::put_back(&mut transaction, owner, &keys, &(Duration::ZERO..=Duration::ZERO)).await?;
         }
         transaction.commit().await?;
         Ok(locked)

@@ -66,14 +66,11 @@ impl OutboxRelay {
             return Some(Vec::new());
         }
         let owner = self.presence.id();
-        let wanted = Wanted {
-            kind: Kind::Publish,
-            postponed,
-            parts: limit,
-            bytes: unowned::MAX_TAKEN_BYTES.min(self.room.free()).max(1),
-            skipped: &[],
-        };
-        let rows = self.unit(async |conn| unowned::take(conn, owner, wanted).await).await?;
+        let bytes = unowned::MAX_TAKEN_BYTES.min(self.room.free()).max(1);
+        let wanted = Wanted { parts: limit, bytes };
+        let rows = self
+            .unit(async |conn| unowned::take(conn, owner, Kind::Publish, postponed, wanted).await)
+            .await?;
         let (mut taken, since) = (Vec::with_capacity(rows.len()), std::time::Instant::now());
         for row in rows {
             match OutgoingEvent::unpack(&row.key.company, &row.body) {

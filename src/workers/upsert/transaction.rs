@@ -152,11 +152,13 @@ struct Try<'a> {
 impl Try<'_> {
     /// Commits, or rolls back what cannot be applied. After an error of the database the connection is not usable any more.
     async fn run(&mut self, conn: &mut PgConnection) -> Result<Result<Applied, ApplyError>, sqlx::Error> {
+        // Before the database takes the time of the rows: others may think them forgotten once they are too old.
+        let began = Instant::now();
         let tried = if self.assumed == Assumed::NewPeople {
             // A single statement is a transaction.
-            self.apply(conn).await
+            self.apply(conn, began).await
         } else {
-            self.transact(conn).await?
+            self.transact(conn, began).await?
         };
         match tried {
             Ok(applied) => Ok(Ok(applied)),
@@ -178,10 +180,11 @@ impl Try<'_> {
     async fn transact(
         &mut self,
         conn: &mut PgConnection,
+        began: Instant,
     ) -> Result<Result<Applied, ApplyError>, sqlx::Error> {
         let mut transaction = conn.begin().await?;
         self.patience.lock_wait().set(&mut transaction).await?;
-        match self.apply(&mut transaction).await {
+        match self.apply(&mut transaction, began).await {
             Ok(applied) => transaction.commit().await.map(|()| Ok(applied)),
             Err(ApplyError::Systemic(error)) => Err(error),
             // The connection is sound, and a new one would cost more than the next try.
@@ -189,7 +192,7 @@ impl Try<'_> {
         }
     }
 
-    async fn apply(&mut self, conn: &mut PgConnection) -> Result<Applied, ApplyError> {
+    async fn apply(&mut self, conn: &mut PgConnection, began: Instant) -> Result<Applied, ApplyError> {
         let Self { worker, messages, patience, budget, assumed, .. } = *self;
         let loaded = run::load(worker, conn, messages, assumed).await?;
         let mut result = run::run_all(worker, loaded, messages)?;
@@ -200,7 +203,7 @@ impl Try<'_> {
             self.lanes = locked::lanes(worker, &result, messages.accepted);
         }
         let measures = Measures::of(&result, messages);
-        let written = write(worker, conn, &mut result, assumed).await?;
+        let written = write(worker, conn, &mut result, assumed, began).await?;
         let is_patient = patience.awaits_dead_letters();
         let dead_letters = write_dead_letters(worker, conn, result, messages, budget, is_patient).await?;
         Ok(Applied { written, dead_letters, measures })
@@ -231,6 +234,7 @@ async fn write(
     conn: &mut PgConnection,
     result: &mut BatchResult<'_>,
     assumed: Assumed,
+    began: Instant,
 ) -> Result<Written, ApplyError> {
     directory::update(conn, &result.contacts.changed).await?;
     let (mut published, mut deliveries, mut awaited) = (Vec::new(), Vec::new(), Vec::new());
@@ -247,7 +251,7 @@ async fn write(
     let (plain, waiting): (Vec<_>, Vec<_>) = deliveries.into_iter().partition(Delivery::is_plain);
     let events = events::group(batch, owner, published);
     let (events, mut rows) = room::reserve_rows(Some(&worker.event_batches), owner, events)?;
-    let requests = requests::group(batch, owner, plain);
+    let requests = requests::group(batch, owner, plain, began);
     let (mut requests, more) = room::reserve_rows(worker.request_batches.as_ref(), owner, requests)?;
     rows.extend(more);
     // Reading the state of the lanes here saves the senders a round trip after the commit.

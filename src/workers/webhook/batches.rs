@@ -52,14 +52,13 @@ impl Claims {
         }
         let unit = async |conn: &mut PgConnection| {
             let skipped: Vec<&str> = busy.iter().map(String::as_str).collect();
-            let wanted = Wanted {
-                kind: Kind::Send,
-                postponed: false,
-                parts: limit,
-                bytes: unowned::MAX_TAKEN_BYTES.min(free_bytes / 2).max(1),
-                skipped: &skipped,
+            let bytes = unowned::MAX_TAKEN_BYTES.min(free_bytes / 2).max(1);
+            let wanted = Wanted { parts: limit, bytes };
+            let taken = if skipped.is_empty() {
+                unowned::take(conn, owner, Kind::Send, false, wanted).await?
+            } else {
+                unowned::take_of_others(conn, owner, &skipped, rand::random(), wanted).await?
             };
-            let taken = unowned::take(conn, owner, wanted).await?;
             Ok::<_, sqlx::Error>((taken, unowned::with_due(conn, Kind::Send, &skipped).await?))
         };
         let read_at = Instant::now();
@@ -110,7 +109,8 @@ impl Claims {
             key.company
         );
         let unit = async |conn: &mut PgConnection| {
-            effects::put_back(conn, owner, std::slice::from_ref(&key), UNREADABLE_WAIT).await
+            let delay = UNREADABLE_WAIT..=UNREADABLE_WAIT;
+            effects::put_back(conn, owner, std::slice::from_ref(&key), &delay).await
         };
         self.direct.database.unit(unit).await
     }

@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    ops::RangeInclusive,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
@@ -43,6 +44,10 @@ const MAX_LANE_AGE: Duration = Duration::from_secs(1);
 /// If a request of a company has waited for longer, some endpoint does not keep up. Requests without room become rows then,
 /// so that those of other endpoints do not wait for it.
 const MAX_WAIT_OF_BRISK: Duration = Duration::from_secs(1);
+
+/// How long a batch is left in the table of which no request could be sent or get a row: not for longer than half of its age,
+/// so that it is not late once that is over, and ever more rarely.
+const BLOCKED_WAIT: RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_mins(1);
 
 /// Maximum number of batches that are taken at once.
 const MAX_BATCHES: usize = 64;
@@ -89,26 +94,33 @@ impl DirectSender {
         }
     }
 
-    /// Sends the requests of lanes that allow it, and turns all others into rows. Batches for which there is no room are left
-    /// without an owner. `false` when stopped before that: another process takes the batches.
+    /// Sends the requests of lanes that allow it, and turns all others into rows. Batches for which there is no room, or whose lanes
+    /// the database refuses, are left without an owner; a batch with other lanes as well is released as forgotten once those are
+    /// done. `false` when stopped before that: another process takes the batches.
     pub(super) async fn take(&self, batches: Vec<OwnedBatch>, stop: &CancellationToken) -> bool {
         if stop.run_until_cancelled(self.sender.has_room_to_skip()).await.is_none() {
             return false;
         }
         let Some(rows) = self.look_up_lanes(&batches, stop).await else { return false };
         let owner = self.presence.id();
-        let mut left = Vec::new();
-        for OwnedBatch { requests, items } in batches {
+        let (mut congested, mut blocked) = (Vec::new(), Vec::new());
+        for OwnedBatch { mut requests, items } in batches {
             // After an outage it may belong to another process, or be about to be released and taken again.
             if requests.owner != Some(owner) || requests.since.elapsed() > MAX_AGE {
                 continue;
             }
+            let without_row = requests.deliveries.len();
+            self.lanes.leave_out_blocked(&mut requests.deliveries);
+            if requests.deliveries.is_empty() {
+                blocked.push(requests.key);
+                continue;
+            }
             if self.is_congested(&requests) {
-                left.push(requests.key);
+                congested.push(requests.key);
                 continue;
             }
             let RequestBatch { key, deliveries, lanes, since, .. } = requests;
-            let batch = Arc::new(Batch::new(key, owner, items, deliveries.len()));
+            let batch = Arc::new(Batch::new(key, owner, items, without_row));
             self.batches().push(Arc::downgrade(&batch));
             for delivery in deliveries {
                 let key = delivery.lane();
@@ -117,16 +129,21 @@ impl DirectSender {
             }
         }
         self.sender.start();
-        if !left.is_empty() {
-            self.put_back(owner, &left).await;
+        if !congested.is_empty() {
+            self.put_back(owner, &congested, Duration::ZERO..=Duration::ZERO).await;
+            self.rescheduled.notify_one();
+        }
+        if !blocked.is_empty() {
+            self.put_back(owner, &blocked, BLOCKED_WAIT).await;
         }
         true
     }
 
     /// Whether there is no room for all requests of the batch, although the company's requests do not wait for long.
     fn is_congested(&self, batch: &RequestBatch) -> bool {
+        let company = &batch.key.company;
         // Nearly every batch ends here, without a look at its requests.
-        if !self.sender.queue().is_busy_with(&batch.key.company) {
+        if !self.sender.queue().is_busy_with(company) {
             return false;
         }
         let mut counts: HashMap<Key, usize> = HashMap::new();
@@ -134,22 +151,20 @@ impl DirectSender {
             *counts.entry(delivery.lane()).or_default() += 1;
         }
         let is_recent = |job: &Job| job.since.elapsed() < MAX_WAIT_OF_BRISK;
-        let queue = self.sender.queue();
-        counts.iter().any(|(lane, count)| queue.is_congested(lane, *count, is_recent))
+        self.sender.queue().is_congested(company, &counts, is_recent)
     }
 
-    async fn put_back(&self, owner: Uuid, batches: &[EffectsKey]) {
-        let unit =
-            async |conn: &mut PgConnection| effects::put_back(conn, owner, batches, Duration::ZERO).await;
-        match self.database.unit(unit).await {
-            Ok(()) => self.rescheduled.notify_one(),
+    /// Leaves batches to any process, after this time.
+    async fn put_back(&self, owner: Uuid, batches: &[EffectsKey], delay: RangeInclusive<Duration>) {
+        let unit = async |conn: &mut PgConnection| effects::put_back(conn, owner, batches, &delay).await;
+        if let Err(error) = self.database.unit(unit).await {
             // They are released as forgotten.
-            Err(error) => debug!(
+            debug!(
                 component = WEBHOOK_WORKER,
                 error = chain(&error),
                 "could not put back {} batches",
                 batches.len()
-            ),
+            );
         }
     }
 
@@ -216,6 +231,7 @@ impl DirectSender {
             read_at,
             had_no_failures: true,
             is_expired: false,
+            place: None,
         }
     }
 

@@ -11,7 +11,7 @@ use std::{
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{lanes::Lane, queue::Queued};
+use super::{lanes::Lane, queue::Queued, skipping::Place};
 use crate::{
     domain::{
         event::Key,
@@ -41,6 +41,8 @@ pub(super) struct Job {
     /// It has been due for longer than `webhook.max_age` while its lane was on hold or its breaker open. It ends without a
     /// request.
     pub(super) is_expired: bool,
+    /// Set once it is skipped, as long as others have to wait for its row.
+    pub(super) place: Option<Place>,
 }
 
 impl Job {

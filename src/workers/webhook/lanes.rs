@@ -14,7 +14,7 @@ use super::routes::{Route, Routes};
 use crate::{
     domain::{
         event::Key,
-        webhook::{breaker::Breaker, endpoint::Profile, lane},
+        webhook::{breaker::Breaker, delivery::Delivery, endpoint::Profile, lane},
     },
     postgres::{
         deliveries::Cursor,
@@ -33,8 +33,8 @@ pub(super) struct Lanes {
     routes: Routes,
     by_key: Mutex<HashMap<Key, Arc<Lane>>>,
     owned: Mutex<HashMap<Key, Owned>>,
-    /// The lanes of outcomes that the database refuses.
-    refused: Mutex<HashSet<Key>>,
+    /// The lanes of outcomes that the database refuses, and whether it is likely to refuse all others.
+    refused: Mutex<HashMap<Key, bool>>,
 }
 
 /// What applies to the requests of one lane.
@@ -160,14 +160,31 @@ impl Lanes {
         }
     }
 
-    /// Whether the database refuses outcomes of this lane. It is likely to refuse others, too.
+    /// Whether the database refuses outcomes of this lane.
     pub(super) fn is_refused(&self, key: &Key) -> bool {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
+        self.refused().contains_key(key)
+    }
+
+    /// Notes that the database refuses an outcome of this lane. `is_blocked`: because of a row that all others need as well.
+    pub(super) fn refuse(&self, key: &Key, is_blocked: bool) {
+        *self.refused().entry(key.clone()).or_default() |= is_blocked;
     }
 
     /// Replaces the lanes with refused outcomes.
-    pub(super) fn set_refused(&self, lanes: HashSet<Key>) {
-        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = lanes;
+    pub(super) fn set_refused(&self, lanes: HashMap<Key, bool>) {
+        *self.refused() = lanes;
+    }
+
+    /// Leaves out the deliveries that could not get a row now.
+    pub(super) fn leave_out_blocked(&self, deliveries: &mut Vec<Delivery>) {
+        let refused = self.refused();
+        if !refused.is_empty() {
+            deliveries.retain(|delivery| refused.get(&delivery.lane()) != Some(&true));
+        }
+    }
+
+    fn refused(&self) -> MutexGuard<'_, HashMap<Key, bool>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A loaded delivery is recorded, or was dropped. Returns whether its lane can be released.

@@ -117,12 +117,17 @@ impl<T: Queued> Queue<T> {
         self.free().saturating_sub(self.held_of(lane)).div_ceil(2).min(self.room_of(&lane.company))
     }
 
-    /// Whether it cannot hold this many more of the lane because of what the company has, all of which `is_recent`.
-    pub(super) fn is_congested(&self, lane: &Key, count: usize, is_recent: impl Fn(&T) -> bool) -> bool {
-        let fronts = || self.lanes.iter().filter(|(key, _)| key.company == lane.company);
-        self.room(lane) < count
-            && self.is_busy_with(&lane.company)
-            && fronts().all(|(_, lane)| lane.waiting.front().is_none_or(&is_recent))
+    /// Whether it cannot hold so many more of these lanes of the company because of what the company has, all of which `is_recent`.
+    pub(super) fn is_congested(
+        &self,
+        company: &str,
+        wanted: &HashMap<Key, usize>,
+        is_recent: impl Fn(&T) -> bool,
+    ) -> bool {
+        let mut fronts = self.lanes.iter().filter(|(key, _)| key.company == company);
+        self.is_busy_with(company)
+            && wanted.iter().any(|(lane, count)| self.room(lane) < *count)
+            && fronts.all(|(_, lane)| lane.waiting.front().is_none_or(&is_recent))
     }
 
     /// How many more deliveries of this company it can hold now, if there is room for others as well.

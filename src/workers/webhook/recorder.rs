@@ -18,7 +18,7 @@ use tracing::{Instrument as _, info_span};
 use self::outcomes::{Outcomes, Recorded, awaited_ends};
 use super::{
     dead_letters,
-    job::{Finished, Job, Origin},
+    job::{Finished, Origin},
     lanes::Lanes,
     log,
     queue::Queued as _,
@@ -263,7 +263,6 @@ impl Recorder {
     /// Makes room for other deliveries.
     fn release(&self, outcomes: Outcomes) {
         let sender = self.sender.upgrade();
-        let (skipped, bytes) = (outcomes.skipped.len(), outcomes.skipped.iter().map(Job::size).sum());
         let mut can_release = false;
         // Each with whether it waits for another attempt, and whether it takes up a place in flight: a delivered one has left it.
         let attempted = outcomes.attempted.into_iter().map(|one| {
@@ -286,7 +285,7 @@ impl Recorder {
             };
         }
         if let Some(sender) = sender {
-            sender.recorded(skipped, bytes);
+            sender.freed.notify_one();
             sender.start();
         }
         if can_release {

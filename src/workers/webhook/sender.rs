@@ -6,7 +6,7 @@ use std::{
     panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -22,6 +22,7 @@ use super::{
     lanes::Lanes,
     queue::{Queue, Queued as _},
     routes::Route,
+    skipping::Skipping,
     spans,
 };
 use crate::{
@@ -39,12 +40,6 @@ use crate::{
     workers::presence::Presence,
 };
 
-/// Maximum number of skipped jobs before the hand-over waits for the recorder.
-const MAX_SKIPPED: usize = 2_000;
-
-/// Maximum size of skipped jobs before the hand-over waits for the recorder, in bytes.
-const MAX_SKIPPED_BYTES: usize = 16 << 20;
-
 /// The queue of the worker, and what all attempts share.
 pub(super) struct Sender {
     pub(super) client: HttpClient,
@@ -58,10 +53,7 @@ pub(super) struct Sender {
     stop: CancellationToken,
     lanes: Arc<Lanes>,
     /// Jobs of batches that the recorder has to turn into rows.
-    skipped: AtomicUsize,
-    skipped_bytes: AtomicUsize,
-    /// Notified when there are fewer of them.
-    recorded: Notify,
+    skipping: Arc<Skipping>,
     /// Notified when the queue has room again.
     pub(super) freed: Notify,
 }
@@ -86,9 +78,7 @@ impl Sender {
             traces,
             stop,
             lanes,
-            skipped: AtomicUsize::new(0),
-            skipped_bytes: AtomicUsize::new(0),
-            recorded: Notify::new(),
+            skipping: Arc::default(),
             freed: Notify::new(),
         }
     }
@@ -129,28 +119,15 @@ impl Sender {
     }
 
     /// Ends a job without an attempt.
-    pub(super) fn skip(&self, job: Job) {
-        self.skipped.fetch_add(1, Ordering::Relaxed);
-        self.skipped_bytes.fetch_add(job.size(), Ordering::Relaxed);
+    pub(super) fn skip(&self, mut job: Job) {
+        job.place = Some(self.skipping.take(job.size()));
         // Cannot fail: the recorder runs until the last sender is dropped.
         let _ = self.finished.send(Finished { job, attempt: None });
     }
 
-    /// This many skipped jobs of this size are recorded.
-    pub(super) fn recorded(&self, skipped: usize, bytes: usize) {
-        self.skipped.fetch_sub(skipped, Ordering::Relaxed);
-        self.skipped_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        self.recorded.notify_one();
-        self.freed.notify_one();
-    }
-
     /// Waits until the recorder keeps up with what is skipped.
     pub(super) async fn has_room_to_skip(&self) {
-        while self.skipped.load(Ordering::Relaxed) >= MAX_SKIPPED
-            || self.skipped_bytes.load(Ordering::Relaxed) >= MAX_SKIPPED_BYTES
-        {
-            self.recorded.notified().await;
-        }
+        self.skipping.has_room().await;
     }
 
     /// Ends the jobs of a lane that are not in flight.

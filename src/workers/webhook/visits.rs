@@ -133,6 +133,7 @@ pub(super) fn job(
         read_at,
         had_no_failures: visit.had_no_failures,
         is_expired: visit.overdue.is_some(),
+        place: None,
         delivery: one.delivery,
     };
     Some((job, visit.cap))

@@ -145,3 +145,24 @@ async fn portion_that_takes_too_long_is_halved(app: &TestApp) {
     let dropped = partitions::drop(&mut conn, deliveries(), today(), &unfinished).await.unwrap();
     assert_eq!((dropped, moved(app, "webhook_deliveries").await), (Change::Done, 300));
 }
+
+/// Workers wait while it looks for those that failed again since the reading began.
+#[apply(test)]
+async fn dropping_a_day_reads_no_dead_letter_from_before(app: &TestApp) {
+    let dead = "INSERT INTO dead_letters (company_id, dead_letter_id, stage, reason, message, meaning, body, routing_key,
+            properties, delivery_id, last_seen_at, state, settled_at, signature)
+         SELECT 'acme', gen_random_uuid(), 'webhook', 'webhook_exhausted', 'm', uuid_send(gen_random_uuid()), '', '', '{}',
+            gen_random_uuid(), now() - interval '1 hour', state, CASE state WHEN 'open' THEN NULL ELSE now() END, '\\x00'
+         FROM generate_series(1, 300), (VALUES ('open'), ('discarded'), ('resolved')) s(state)";
+    app.pool.execute(dead).await.unwrap();
+    let unit = async |conn: &mut PgConnection| {
+        let mut transaction = conn.begin().await?;
+        let unfinished = Unfinished::begin(&mut transaction, deliveries(), today()).await?;
+        let columns = "idx_tup_fetch + seq_tup_read";
+        let before = rows_read(&mut transaction, columns, "^dead_letters$").await;
+        let dropped = partitions::drop(&mut transaction, deliveries(), today(), &unfinished).await?;
+        Ok::<_, sqlx::Error>((dropped, rows_read(&mut transaction, columns, "^dead_letters$").await - before))
+    };
+    let dropped = maintenance(app).database.unit(unit).await.unwrap();
+    assert_eq!(dropped, (Change::Done, 0));
+}

@@ -2,10 +2,14 @@
 
 use contact_relay::{
     domain::{event::Key, webhook::endpoint::Terms},
-    postgres::endpoints::{self, Registration},
+    postgres::{
+        endpoints::{self, Registration},
+        partitions::{self, Change, TABLES, Unfinished},
+    },
 };
 use macro_rules_attribute::apply;
 use sqlx::AssertSqlSafe;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{ORPHANS, moved, round};
@@ -36,8 +40,70 @@ async fn late_attempt_does_not_outlive_its_delivery(app: &TestApp) {
         (1, 2),
         "not 30 days old"
     );
-    round(app, 3).await;
+    // The first round removes the dead letter, the second one what it kept.
+    for _ in 0..2 {
+        round(app, 100).await;
+    }
     assert_eq!((app.rows("webhook_deliveries").await, app.rows("webhook_attempts").await), (0, 0));
+}
+
+/// As long as its dead letter can be restored.
+#[apply(test)]
+async fn discarded_delivery_can_be_restored_and_replayed_after_its_day_was_dropped(app: &TestApp) {
+    app.run(&[]).await;
+    app.broker.publish(&Event::lead("Ada").webhook(&app.receiver.url("/flaky/3"))).await;
+    let dead = app.wait_for_dead_letter().await;
+    app.wait_for_unsent(0).await;
+    let id = dead.id.to_string();
+    app.json(&["dead-letter", "discard", &id, "--yes"]).await;
+    round(app, 60).await;
+    assert_eq!((moved(app, "webhook_deliveries").await, moved(app, "webhook_attempts").await), (1, 3));
+    assert_eq!(round(app, 60).await.deleted, 0, "its dead letter is still there");
+    app.json(&["dead-letter", "restore", &id, "--yes"]).await;
+    app.json(&["dead-letter", "replay", &id, "--yes"]).await;
+    app.wait_for_deliveries("delivered", 1).await;
+    app.the_dead_letter("resolved", |dead| dead.state == "resolved").await;
+}
+
+/// As if it had left before its dead letter, which an older version allowed.
+#[apply(test)]
+async fn dead_letter_without_its_delivery_is_neither_restored_nor_replayed(app: &TestApp) {
+    app.run(&[]).await;
+    app.broker.publish(&Event::lead("Ada").webhook(&app.receiver.url("/status/404"))).await;
+    let dead = app.wait_for_dead_letter().await;
+    app.wait_for_unsent(0).await;
+    sqlx::query("DELETE FROM webhook_deliveries").execute(&app.pool).await.unwrap();
+    let id = dead.id.to_string();
+    for (verb, state) in [("replay", "open"), ("restore", "discarded")] {
+        let refused = app.cli(&["dead-letter", verb, &id, "--yes", "-o", "json"]).await;
+        assert_eq!(refused.code, Some(3), "{}", refused.stdout);
+        assert!(refused.stderr.contains("skipped: 1 delivery_gone"), "{}", refused.stderr);
+        app.the_dead_letter("as it was", |dead| dead.state == state && dead.replays == 0).await;
+        if verb == "replay" {
+            app.json(&["dead-letter", "discard", &id, "--yes"]).await;
+        }
+    }
+    assert_eq!(app.rows("operation_items WHERE outcome = 'skipped' AND detail = 'delivery_gone'").await, 2);
+    assert_eq!(app.receiver.requests().len(), 1);
+}
+
+/// It died again and was discarded after the rows of its partition had been read.
+#[apply(test)]
+async fn delivery_that_is_discarded_again_while_its_day_is_dropped_stays(app: &TestApp) {
+    app.run(&[]).await;
+    app.broker.publish(&Event::lead("Ada").webhook(&app.receiver.url("/status/404"))).await;
+    let dead = app.wait_for_dead_letter().await;
+    app.wait_for_unsent(0).await;
+    let table = TABLES.iter().find(|table| table.name == "webhook_deliveries").unwrap();
+    let today = OffsetDateTime::now_utc().date();
+    let mut conn = app.pool.acquire().await.unwrap();
+    let unread = Unfinished::begin(&mut conn, table, today).await.unwrap();
+    // In the test, the reading finds nothing, as if the delivery had been delivered when it was read.
+    app.json(&["dead-letter", "replay", &dead.id.to_string(), "--yes"]).await;
+    app.the_dead_letter("open again", |dead| dead.state == "open" && dead.replays == 1).await;
+    app.json(&["dead-letter", "discard", &dead.id.to_string(), "--yes"]).await;
+    let dropped = partitions::drop(&mut conn, table, today, &unread).await.unwrap();
+    assert_eq!((dropped, moved(app, "webhook_deliveries").await), (Change::Done, 1));
 }
 
 fn version(url: &str, name: &str) -> Event {
@@ -105,6 +171,27 @@ async fn attempts_stay_for_an_awaited_result(app: &TestApp) {
     round(app, 60).await;
     assert_eq!(moved(app, "webhook_attempts").await, 4, "two of each");
     assert_eq!(app.rows("chain_results").await, 1);
+}
+
+/// Merges stay, because an unmerge needs them.
+#[apply(test)]
+async fn conflicts_leave_with_the_history(app: &TestApp) {
+    app.set("retention.history", "31d");
+    app.set("contacts.max_identifiers", "2");
+    app.run(&[]).await;
+    let (phone, email) = ("+55 11 98765-4321", |n: u32| format!("ada{n}@x.example"));
+    let ada = |n: u32| Event::lead("Ada").phone(phone).email(&email(n));
+    let apart = [Event::lead("Ada").phone(phone), Event::lead("Ada").email(&email(1))];
+    app.broker.publish_in_turn(&apart).await;
+    app.broker.publish_in_turn(&[ada(1), ada(2)]).await;
+    app.broker.publish(&ada(3)).await;
+    app.wait_for_dead_letters_because("contact_conflict", 1).await;
+    app.wait_for_unpublished(0).await;
+    for (days, conflicts) in [(30, 1), (60, 0)] {
+        round(app, days).await;
+        assert_eq!(app.rows("contact_links WHERE kind = 'conflict'").await, conflicts, "after {days} days");
+    }
+    assert_eq!(app.rows("contact_links WHERE kind = 'merged'").await, 1);
 }
 
 /// An erasure finds a kept delivery although its event has left the history, and nothing in it names the person.

@@ -53,8 +53,10 @@ INSERT INTO contacts (company_id, contact_id, version, name, phone, email, prove
     SELECT company, id(n), 1, 'Name ' || n, '+' || n, n || '@a.example', '{}', start(), start() FROM numbers;
 INSERT INTO contact_identifiers SELECT company, 'email', n || '@a.example', id(n) FROM numbers;
 INSERT INTO contact_aliases SELECT company, id(100000 + n), id(n), 1, id(n), start() FROM numbers;
-INSERT INTO contact_links (company_id, link_id, kind, contact_id, other_id, event_key)
-    SELECT company, id(n), CASE WHEN n % 2 = 0 THEN 'merged' ELSE 'unmerged' END, id(n), id(100000 + n), id(n)
+-- Those above 9,990 are conflicts of a year ago.
+INSERT INTO contact_links (company_id, link_id, kind, contact_id, other_id, event_key, happened_at)
+    SELECT company, id(n), CASE WHEN n > 9990 THEN 'conflict' WHEN n % 2 = 0 THEN 'merged' ELSE 'unmerged' END, id(n),
+        id(100000 + n), id(n), start() - CASE WHEN n > 9990 THEN interval '1 year' ELSE interval '0' END
     FROM numbers;
 -- Those above 9,000 were refused.
 INSERT INTO applied_events SELECT company, id(n), CASE WHEN n <= 9000 THEN '\x00'::bytea END, false FROM numbers;
@@ -76,14 +78,15 @@ INSERT INTO processes (process_id, alive_until, sends_webhooks, buried_at)
         CASE n WHEN 3 THEN now() - interval '1 hour' END
     FROM generate_series(1, 3) n;
 
--- Effects: those above 8,000 wait for a process, 21 to 30 belong to process 1, 31 to 40 and 1,000 to 2,000 to process 3,
+-- Effects: those above 8,000 wait for a process, those of acme the longest; 21 to 30 belong to process 1, 31 to 40 and 1,000 to 2,000 to process 3,
 -- and 41 to 45 to one that has no row.
 INSERT INTO effects (company_id, batch, kind, owner, due_at, items, body, created_at)
     SELECT company, id(n), kind,
         CASE WHEN n > 7000 THEN NULL WHEN n BETWEEN 21 AND 30 THEN id(1)
              WHEN n BETWEEN 31 AND 40 OR n BETWEEN 1000 AND 2000 THEN id(3) WHEN n BETWEEN 41 AND 45 THEN id(4)
              ELSE id(2) END,
-        start() + CASE WHEN n > 8000 THEN -n ELSE n END * interval '1 second', 10, '\x90',
+        start() + CASE WHEN n > 8000 THEN -n ELSE n END * interval '1 second'
+            - CASE WHEN n > 8000 AND company = 'acme' THEN interval '1 day' ELSE interval '0' END, 10, '\x90',
         start() - n * interval '1 minute'
     FROM numbers, (VALUES ('publish'), ('send')) k(kind);
 INSERT INTO chain_results (company_id, event_key, waiting, chain, created_at)
