@@ -261,16 +261,9 @@ impl App {
         room.watch(&self.metrics, metrics::Room::Outbox);
         let (sender, event_batches) = BatchSender::new(room.clone());
         let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
-        let outbox = OutboxRelay::new(
-            settings,
-            database,
-            event_batches,
-            room,
-            presence,
-            self.health.clone(),
-            Arc::clone(&self.metrics),
-        )
-        .traced(self.traces.clone());
+        let (health, metrics) = (self.health.clone(), Arc::clone(&self.metrics));
+        let outbox = OutboxRelay::new(settings, database, event_batches, room, presence, health, metrics)
+            .traced(self.traces.clone());
         tasks.spawn(component::OUTBOX_RELAY, outbox.run(self.stop.clone()));
         sender
     }
