@@ -120,6 +120,10 @@ impl std::fmt::Debug for NewDeadLetter {
     }
 }
 
+/// In bytes. The database refuses a row whose text is too large for an index, and a dead letter must never be refused. Names and ids
+/// that were checked are shorter.
+const MAX_INDEXED: usize = 2_000;
+
 /// Inserts dead letters, in the caller's transaction.
 ///
 /// The same meaning in the same company and stage is the same dead letter: it is reopened, and its attempts add up. It
@@ -136,6 +140,11 @@ pub async fn insert(conn: &mut PgConnection, dead_letters: &[NewDeadLetter]) -> 
     let text = |of: fn(&NewDeadLetter) -> &String| column(&rows, |row| without_nul(of(row.new)));
     let optional = |of: fn(&NewDeadLetter) -> Option<&String>| {
         column(&rows, |row| of(row.new).map(|text| without_nul(text)))
+    };
+    let indexed = |of: fn(&NewDeadLetter) -> Option<&String>| {
+        column(&rows, |row| {
+            of(row.new).filter(|text| text.len() <= MAX_INDEXED).map(|text| without_nul(text))
+        })
     };
     sqlx::query!(
         "INSERT INTO dead_letters AS dl (company_id, dead_letter_id, stage, reason, message, meaning, body,
@@ -169,8 +178,8 @@ pub async fn insert(conn: &mut PgConnection, dead_letters: &[NewDeadLetter]) -> 
         &text(|new| &new.routing_key),
         &column(&rows, |row| row.new.properties.as_str()) as &[&str],
         &optional(|new| new.source.as_ref()) as &[Option<String>],
-        &optional(|new| new.event_id.as_ref()) as &[Option<String>],
-        &optional(|new| new.trigger.as_ref()) as &[Option<String>],
+        &indexed(|new| new.event_id.as_ref()) as &[Option<String>],
+        &indexed(|new| new.trigger.as_ref()) as &[Option<String>],
         &column(&rows, |row| row.new.delivery_id) as &[Option<Uuid>],
         &column(&rows, |row| row.attempts),
         &column(&rows, |row| row.new.event_key) as &[Option<Uuid>],

@@ -102,7 +102,8 @@ impl Trigger {
 
         let problems = problems.into_vec();
         if !problems.is_empty() {
-            return Err(BadTrigger { reason, name: name.map(ToOwned::to_owned), problems });
+            let name = name.filter(|name| is_name(name)).map(ToOwned::to_owned);
+            return Err(BadTrigger { reason, name, problems });
         }
         // What is compiled takes about as much as twice the decoded text.
         let size = 2 * size::of_members(&object) + parameters.size();
