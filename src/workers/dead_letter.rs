@@ -1,5 +1,7 @@
 //! Makes dead letters of messages.
 
+use lapin::BasicProperties;
+
 use crate::{
     amqp::{Received, properties},
     domain::{
@@ -35,5 +37,18 @@ pub(super) fn of_message(message: &Received, stage: Stage, fault: Fault) -> NewD
         replay_of: replay_of.filter(|_| is_upsert),
         known_at: None,
         is_blank: false,
+    }
+}
+
+/// The dead letter with nothing but what is needed to replay it: the database rejects a value of the rest.
+pub(super) fn without_context(dead: NewDeadLetter) -> NewDeadLetter {
+    NewDeadLetter {
+        routing_key: String::new(),
+        properties: properties::to_text(&BasicProperties::default()),
+        source: None,
+        event_id: None,
+        event_key: None,
+        trigger: None,
+        ..dead
     }
 }

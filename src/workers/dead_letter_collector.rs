@@ -17,11 +17,12 @@ use sqlx::{Connection as _, PgConnection};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info_span, warn};
 
-use self::reading::{dead_letter, without_context};
+use self::reading::dead_letter;
 use super::{
     backoff::{self, Backoff},
     component::DEAD_LETTER_COLLECTOR,
     consumption::{Consumption, Counts, Ended, Work},
+    dead_letter::without_context,
     lock_wait::LockWait,
     retry, spans,
 };

@@ -67,6 +67,20 @@ async fn invalid_arguments_become_a_dead_letter(app: &TestApp) {
     each_among_neighbors(app, events::arguments()).await;
 }
 
+/// Only a defect of the service would make the database refuse one.
+#[apply(test)]
+async fn dead_letter_that_the_database_refuses_stops_nobody(app: &TestApp) {
+    app.run(&[]).await;
+    let refusing = "ALTER TABLE dead_letters ADD CONSTRAINT no_triggers CHECK (trigger_name IS NULL)";
+    sqlx::query(refusing).execute(&app.pool).await.unwrap();
+    let invalid = ["object", "list"].map(|schema| event().with("/data/trigger/parameters", schema.into()));
+    app.broker.publish_all(&invalid).await;
+    app.broker.publish(&Event::lead("Ada").email("ada@lovelace.dev")).await;
+    app.wait_for_rows("contacts", 1).await;
+    app.wait_for_dead_letters_because("trigger_invalid", 2).await;
+    assert_eq!(app.rows("dead_letters WHERE event_id IS NULL AND length(body) > 0").await, 2);
+}
+
 #[apply(test)]
 async fn body_over_one_mebibyte_becomes_a_dead_letter(app: &TestApp) {
     let padded = |bytes: usize| {

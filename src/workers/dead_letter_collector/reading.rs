@@ -1,13 +1,10 @@
 //! What a message in the broker's dead-letter queue says about itself.
 
-use lapin::{
-    BasicProperties,
-    types::{AMQPValue, FieldTable},
-};
+use lapin::types::{AMQPValue, FieldTable};
 use serde_json::Value;
 
 use crate::{
-    amqp::{Received, Topology, properties},
+    amqp::{Received, Topology},
     domain::{
         event::{CompanyId, EventRef},
         fault::{Fault, Reason, Stage},
@@ -39,19 +36,6 @@ pub(super) fn dead_letter(topology: &Topology, message: &Received) -> NewDeadLet
         Stage::Webhook => with_origin(fault, &message.body),
     };
     dead_letter::of_message(message, stage, fault)
-}
-
-/// The dead letter with nothing but what is needed to replay it: the database rejects a value of the rest.
-pub(super) fn without_context(dead: NewDeadLetter) -> NewDeadLetter {
-    NewDeadLetter {
-        routing_key: String::new(),
-        properties: properties::to_text(&BasicProperties::default()),
-        source: None,
-        event_id: None,
-        event_key: None,
-        trigger: None,
-        ..dead
-    }
 }
 
 /// Adds company, event and trigger of a message that this service published to the webhook queue.

@@ -251,6 +251,7 @@ impl Committer {
             Decision::DeadLetterBad => {
                 round.push(portion.into_dead_letter(Reason::EventInvalid, &error.to_string()));
             }
+            Decision::DropContext => round.push(portion.without_context()),
             Decision::GiveUp(permission) => round.push(self.give_up(portion, &error, permission)),
             Decision::WaitForDatabase => {
                 round.extend(portion.with_probe());

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     domain::{event::Key, fault::Reason},
     postgres::dead_letters::Replay,
-    workers::retry::MAX_FAST_RACES,
+    workers::{dead_letter, retry::MAX_FAST_RACES},
 };
 
 /// How often a message is tried alone if it needs an unreadable row, or shares a key with a message that used up its tries a
@@ -80,6 +80,8 @@ pub(super) enum Decision {
     Park,
     /// Its only message becomes a dead letter, because of what it contains.
     DeadLetterBad,
+    /// Its only message, a dead letter, is stored with nothing but what is needed to replay it.
+    DropContext,
     /// Its only message becomes a dead letter, because of what is stored.
     GiveUp(Permission),
     /// Nothing is wrong with its messages: they wait for the database.
@@ -106,7 +108,8 @@ pub(super) fn decide(
         _ if is_several => return Decision::Halve,
         // A dead letter waits until its row is unlocked.
         ApplyError::Locked { .. } | ApplyError::Slow(_) if facts.accepted == 0 => return Decision::Park,
-        // The database accepts every dead letter, unless this program has a bug.
+        // The database accepts every dead letter, unless this program has a bug. Then it costs its context, and not all others.
+        ApplyError::Data(_) if facts.accepted == 0 && facts.failures <= 1 => return Decision::DropContext,
         _ if facts.accepted == 0 => return Decision::WaitForDatabase,
         ApplyError::Data(_) => return Decision::DeadLetterBad,
         ApplyError::Unreadable(_) => MAX_TRIES,
@@ -261,6 +264,13 @@ impl Portion {
         };
         let rejected = self.accepted.iter().map(dead).collect();
         Self { rejected, suspect: self.suspect, ..Self::default() }
+    }
+
+    /// The same dead letter, with nothing but what is needed to replay it.
+    pub(super) fn without_context(mut self) -> Self {
+        let rejected = std::mem::take(&mut self.rejected).into_iter();
+        let rejected = rejected.map(|one| Rejected { dead: dead_letter::without_context(one.dead), ..one });
+        Self { rejected: rejected.collect(), ..self }
     }
 
     /// Its message as a dead letter that waits until what is stored has been repaired.
